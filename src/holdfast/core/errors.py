@@ -7,7 +7,7 @@ Concrete errors live beside the code that raises them; `docs/errors.md` lists th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
+from enum import StrEnum
 from typing import Any, ClassVar
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-class Retry(str, Enum):
+class Retry(StrEnum):
     """Whether the same call may succeed when it is made again."""
 
     NOW = "now"  # a lost answer, a dropped connection
@@ -69,7 +69,7 @@ class HoldfastError(Exception):
         return (_rebuild, (type(self), self.details))
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.details == other.details  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.details == other.details
 
     def __hash__(self) -> int:
         return hash((self.code, str(sorted(self.details.items(), key=str))))
