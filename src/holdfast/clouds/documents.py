@@ -33,7 +33,7 @@ class Document:
         return self.ref.rsplit("/", 1)[-1]
 
     def get(self, path: str, default: Any = None) -> Any:
-        """The value at a dotted path, e.g. `properties.hardwareProfile.vmSize`; `default` where it is absent or null."""
+        """The value at a dotted path (`properties.hardwareProfile.vmSize`); `default` where it is absent or null."""
         value: Any = self.body
         for part in path.split("."):
             if not isinstance(value, Mapping) or value.get(part) is None:

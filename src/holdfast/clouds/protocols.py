@@ -61,7 +61,7 @@ class ClaimReason(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to delete one recorded resource. Made by `machines/claims.py` only (a test of the house checks that)."""
+    """The right to delete one recorded resource. Made by `machines/claims.py` only (a house test checks that)."""
 
     ref: str
     identity: str | None  # None only for a resource of ours whose creation never answered
@@ -148,7 +148,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something a person should know: stable code, severity, text, what to do, and the field or resource it is about."""
+    """Something a person should know: stable code, severity, text, what to do, and what it is about."""
 
     code: str
     severity: Severity

@@ -1,0 +1,129 @@
+"""All documents of a succession, named and composed from the facts of a machine and a wish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from holdfast.clouds.azure.succession.disks import disk_from_snapshot, snapshot_of
+from holdfast.clouds.azure.succession.machine import successor_machine
+from holdfast.clouds.azure.succession.names import fitted
+from holdfast.clouds.azure.succession.network import new_nic, new_public_ip, public_ip_refs
+from holdfast.clouds.documents import Document
+from holdfast.clouds.protocols import Facts
+
+__all__ = ["DiskSource", "Naming", "NetworkSource", "Succession", "SuccessionWish", "role_of_disk", "successor"]
+
+
+class NetworkSource(StrEnum):
+    """Where the successor's cards come from."""
+
+    NEW = "new"
+    KEEP = "keep"
+
+
+class DiskSource(StrEnum):
+    """Where the successor's disks come from."""
+
+    SNAPSHOT = "snapshot"
+    REATTACH = "reattach"
+
+
+@dataclass(frozen=True)
+class Naming:
+    """machine: its name. seed: six hex digits that make the other new names unique. resource_group: where all goes."""
+
+    machine: str
+    seed: str
+    resource_group: str
+
+
+@dataclass(frozen=True)
+class SuccessionWish:
+    naming: Naming
+    network: NetworkSource
+    disks: DiskSource
+    user_tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Succession:
+    """Documents by role (`os-disk`, `data-disk-0`, `nic-0`, `public-ip-0` …), each still without our tags.
+
+    `machine` has no market yet (`at_market`). `early` and `final` are snapshots of the original's disks: taken while it
+    runs, and after it stopped. Empty maps: nothing of that kind is made.
+    """
+
+    machine: Document
+    early: dict[str, Document]
+    final: dict[str, Document]
+    disks: dict[str, Document]
+    public_ips: dict[str, Document]
+    nics: dict[str, Document]
+
+
+def role_of_disk(lun: int | None) -> str:
+    return "os-disk" if lun is None else f"data-disk-{lun}"
+
+
+def successor(facts: Facts, wish: SuccessionWish) -> Succession:
+    """Compose everything. Requires managed disks only (a refusal comes first)."""
+    names, tags = wish.naming, wish.user_tags
+    group = names.resource_group
+    early: dict[str, Document] = {}
+    final: dict[str, Document] = {}
+    disks: dict[str, Document] = {}
+    attach: dict[int | None, str] = {}
+    taken = {disk.document.name.lower() for disk in facts.disks if disk.document is not None}
+    for disk in facts.disks:
+        if disk.document is None:
+            raise ValueError("unmanaged disks have no succession")
+        role = role_of_disk(disk.lun)
+        stem = disk.document.name
+        early[role] = snapshot_of(disk.document, group, fitted(stem, f"-hf-{names.seed}-early"), tags)
+        final[role] = snapshot_of(disk.document, group, fitted(stem, f"-hf-{names.seed}-final"), tags)
+        if wish.disks is DiskSource.REATTACH:
+            attach[disk.lun] = disk.document.ref
+            continue
+        new = disk_from_snapshot(disk.document, final[role].ref, group, _disk_name(names, disk.lun, taken), tags)
+        disks[role], attach[disk.lun] = new, new.ref
+
+    public_ips: dict[str, Document] = {}
+    nics: dict[str, Document] = {}
+    if wish.network is NetworkSource.KEEP:
+        cards = [nic.ref for nic in facts.nics]
+    else:
+        renamed: dict[str, str] = {}
+        known = {address.ref.lower(): address for address in facts.public_ips}
+        for nic in facts.nics:
+            for ref in public_ip_refs(nic):
+                name = fitted(names.machine, f"-ip-{len(public_ips)}-{names.seed}")
+                address = new_public_ip(known[ref.lower()], group, name, tags)
+                public_ips[f"public-ip-{len(public_ips)}"] = address
+                renamed[ref.lower()] = address.ref
+        for index, nic in enumerate(facts.nics):
+            name = fitted(names.machine, f"-nic-{index}-{names.seed}")
+            nics[f"nic-{index}"] = new_nic(nic, group, name, renamed, tags)
+        cards = [nic.ref for nic in nics.values()]
+    return Succession(
+        machine=successor_machine(facts.machine, group, names.machine, attach, _as_attached(facts, cards), tags),
+        early=early,
+        final=final,
+        disks=disks,
+        public_ips=public_ips,
+        nics=nics,
+    )
+
+
+def _as_attached(facts: Facts, cards: list[str]) -> list[str]:
+    """Facts list the primary card first; the machine's document may not. Cards in the machine's own order."""
+    order = [card["id"].lower() for card in facts.machine.get("properties.networkProfile.networkInterfaces", [])]
+    place = {nic.ref.lower(): index for index, nic in enumerate(facts.nics)}
+    return [cards[place[ref]] for ref in order if ref in place]
+
+
+def _disk_name(names: Naming, lun: int | None, taken: set[str]) -> str:
+    if lun is not None:
+        return fitted(names.machine, f"-dataDisk-{lun}-{names.seed}")
+    plain = fitted(names.machine, "-osDisk")
+    return plain if plain.lower() not in taken else fitted(names.machine, f"-osDisk-{names.seed}")

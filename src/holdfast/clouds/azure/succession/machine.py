@@ -1,0 +1,210 @@
+"""The machine itself: the successor, the successor at one market, and the original made again from its own parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+from holdfast.clouds.azure.succession.names import in_group, merged
+from holdfast.clouds.documents import Document, same_ref
+
+__all__ = ["MACHINES", "at_market", "detach_parts", "recreated", "restore_options", "successor_machine"]
+
+MACHINES = "Microsoft.Compute/virtualMachines"
+MACHINE_VERSION = "2024-07-01"
+
+# What a successor repeats of the original's properties. Not repeated: osProfile and imageReference (Azure refuses them
+# beside an attached OS disk), vmId, instanceView, and priority, evictionPolicy and billingProfile, which the market sets.
+_REPEATED = (
+    "securityProfile",
+    "diagnosticsProfile",
+    "licenseType",
+    "additionalCapabilities",
+    "proximityPlacementGroup",
+    "extensionsTimeBudget",
+    "scheduledEventsProfile",
+    "applicationProfile",
+    "userData",
+)
+
+
+def successor_machine(
+    original: Document,
+    group: str,
+    name: str,
+    disks: Mapping[int | None, str],
+    nics: list[str],
+    tags: Mapping[str, str],
+) -> Document:
+    """The successor without a market. `disks` maps lun (None = OS disk) to the id of the disk to attach.
+
+    Everything it is made of is detached, not deleted, when the machine goes: parts outlive machines.
+    """
+    was = original.get("properties", {})
+    storage = was.get("storageProfile", {})
+    os_disk = storage.get("osDisk", {})
+    properties: dict[str, Any] = {key: deepcopy(was[key]) for key in _REPEATED if was.get(key) is not None}
+    properties["storageProfile"] = {
+        "osDisk": _attached(os_disk, disks[None], os_type=os_disk.get("osType", "Linux")),
+        "dataDisks": [_attached(disk, disks[disk["lun"]], lun=disk["lun"]) for disk in storage.get("dataDisks") or []],
+    }
+    if storage.get("diskControllerType"):
+        properties["storageProfile"]["diskControllerType"] = storage["diskControllerType"]
+    primary = _primary_index(was)
+    properties["networkProfile"] = {
+        "networkInterfaces": [
+            {"id": ref, "properties": {"primary": index == primary, "deleteOption": "Detach"}}
+            for index, ref in enumerate(nics)
+        ]
+    }
+    body: dict[str, Any] = {
+        "location": original.body["location"],
+        "tags": merged(original.tags, tags),
+        "properties": properties,
+    }
+    for key in ("plan", "extendedLocation"):
+        if original.body.get(key):
+            body[key] = original.body[key]
+    if identity := _identity(original.body.get("identity")):
+        body["identity"] = identity
+    return Document(
+        ref=in_group(original.ref, group, MACHINES, name), type=MACHINES, api_version=MACHINE_VERSION, body=body
+    )
+
+
+def at_market(machine: Document, size: str, zone: str | None, spot: bool) -> Document:
+    """The machine at one market. Spot machines are deallocated on eviction, at no maximum price: disks and NIC stay."""
+    body = deepcopy(machine.body)
+    properties = body["properties"]
+    properties["hardwareProfile"] = {**(properties.get("hardwareProfile") or {}), "vmSize": size}
+    if spot:
+        properties.update(priority="Spot", evictionPolicy="Deallocate", billingProfile={"maxPrice": -1})
+    else:
+        properties["priority"] = "Regular"
+        properties.pop("evictionPolicy", None)
+        properties.pop("billingProfile", None)
+    if zone is None:
+        body.pop("zones", None)
+    else:
+        body["zones"] = [zone]
+    return replace(machine, body=body)
+
+
+def recreated(original: Document, replaced_disks: Mapping[str, str] | None = None) -> Document:
+    """The original's document made fit to create it again from its own disks and cards, under its own id.
+
+    `replaced_disks` maps disk ids (lower case) to others, for an undo to the moment of import. Delete options, caching,
+    luns, tags and priority are as they were read; osProfile, imageReference and the read-only fields are left out.
+    """
+    body = {
+        key: deepcopy(original.body[key])
+        for key in ("location", "tags", "plan", "zones", "extendedLocation")
+        if original.body.get(key)
+    }
+    if identity := _identity(original.body.get("identity")):
+        body["identity"] = identity
+    properties = deepcopy(original.get("properties", {}))
+    for gone in ("vmId", "instanceView", "provisioningState", "timeCreated", "osProfile", "resources"):
+        properties.pop(gone, None)
+    storage = properties["storageProfile"]
+    storage.pop("imageReference", None)
+    for disk in (storage["osDisk"], *(storage.get("dataDisks") or [])):
+        ref = disk["managedDisk"]["id"]
+        ref = (replaced_disks or {}).get(ref.lower(), ref)
+        disk["createOption"] = "Attach"
+        disk["managedDisk"] = {"id": ref}
+        disk["name"] = ref.rsplit("/", 1)[-1]
+        for gone in ("diskSizeGB", "image", "toBeDetached"):
+            disk.pop(gone, None)
+    for gone in ("exactVersion",):
+        storage.pop(gone, None)
+    body["properties"] = properties
+    return replace(original, body=body, etag=None, identity=None, read_at=None)
+
+
+def detach_parts(original: Document) -> dict[str, Any] | None:
+    """The PATCH that makes every disk and card outlive the machine; None if they do already."""
+    return _options_patch(original, lambda _: "Detach")
+
+
+def restore_options(original: Document) -> dict[str, Any] | None:
+    """The PATCH that gives every part the delete option that it had."""
+    return _options_patch(original, lambda was: was)
+
+
+def _options_patch(original: Document, option: Any) -> dict[str, Any] | None:
+    """Delete options of all parts, as a PATCH body; None where no option differs from Detach in the original."""
+    properties = original.get("properties", {})
+    storage, changed = properties["storageProfile"], False
+
+    def set_on(place: dict[str, Any]) -> None:
+        nonlocal changed
+        was = place.get("deleteOption") or "Detach"
+        changed = changed or was != "Detach"
+        place["deleteOption"] = option(was)
+
+    os_disk = deepcopy(storage["osDisk"])
+    data_disks = deepcopy(storage.get("dataDisks") or [])
+    nics = deepcopy((properties.get("networkProfile") or {}).get("networkInterfaces") or [])
+    for disk in (os_disk, *data_disks):
+        set_on(disk)
+    for nic in nics:
+        set_on(nic.setdefault("properties", {}))
+    if not changed:
+        return None
+    return {
+        "properties": {
+            "storageProfile": {"osDisk": os_disk, "dataDisks": data_disks},
+            "networkProfile": {"networkInterfaces": nics},
+        }
+    }
+
+
+def uses(machine: Document, part: str) -> bool:
+    """Whether the machine's document names this disk or card."""
+    storage = machine.get("properties.storageProfile", {})
+    refs = [
+        (disk.get("managedDisk") or {}).get("id")
+        for disk in (storage.get("osDisk") or {}, *(storage.get("dataDisks") or []))
+    ]
+    refs += [nic.get("id") for nic in machine.get("properties.networkProfile.networkInterfaces", [])]
+    return any(same_ref(ref, part) for ref in refs)
+
+
+def _attached(
+    was: Mapping[str, Any], ref: str, *, lun: int | None = None, os_type: str | None = None
+) -> dict[str, Any]:
+    disk: dict[str, Any] = {
+        "createOption": "Attach",
+        "deleteOption": "Detach",
+        "managedDisk": {"id": ref},
+        "name": ref.rsplit("/", 1)[-1],
+    }
+    if lun is not None:
+        disk["lun"] = lun
+    if os_type is not None:
+        disk["osType"] = os_type
+    for key in ("caching", "writeAcceleratorEnabled"):
+        if was.get(key) is not None:
+            disk[key] = was[key]
+    return disk
+
+
+def _primary_index(properties: Mapping[str, Any]) -> int:
+    cards = (properties.get("networkProfile") or {}).get("networkInterfaces") or []
+    for index, card in enumerate(cards):
+        if (card.get("properties") or {}).get("primary"):
+            return index
+    return 0
+
+
+def _identity(identity: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The identity block as a request: assigned identities by id only, no principal ids."""
+    if not identity or identity.get("type") in (None, "None"):
+        return None
+    out: dict[str, Any] = {"type": identity["type"]}
+    if assigned := identity.get("userAssignedIdentities"):
+        out["userAssignedIdentities"] = {ref: {} for ref in assigned}
+    return out
