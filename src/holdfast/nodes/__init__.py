@@ -1,0 +1,1 @@
+"""Stateful nodes: the managed identity that outlives its machines. `spec/` is what users write."""
