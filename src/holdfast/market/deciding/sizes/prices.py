@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,8 +97,6 @@ def read_price_book(text: str, location: str, operating_system: str = "linux") -
     """
     head = text.lstrip()[:1]
     if head in ("{", "["):
-        import json
-
         return from_retail_items(json.loads(text), location, operating_system)
     return _from_csv(text, location, operating_system)
 

@@ -1,0 +1,199 @@
+"""`holdfast market`: which sizes, a replay of the policies on recorded history, and history written for a replay."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import typer
+
+from holdfast.cli import market_tables
+from holdfast.core.errors import HoldfastError, InvalidInput
+from holdfast.market.deciding.sizes import (
+    MachineTraits,
+    PriceBook,
+    Size,
+    SizeWish,
+    same_attributes,
+    sizes_from_azure_skus,
+)
+from holdfast.market.deciding.sizes.answer import SizesAnswer, sizes_for
+from holdfast.market.deciding.sizes.azure_traits import traits_from_node
+from holdfast.market.deciding.sizes.prices import read_price_book
+from holdfast.market.deciding.sizes.wish import wish_from_vm_sizes
+from holdfast.market.observing.retail_prices import fetch_price_book
+
+__all__ = ["MachineFacts", "MarketSources", "app", "sizes_for"]
+
+app = typer.Typer(name="market", help="Which size, which zone, spot or on-demand, and the proof.", no_args_is_help=True)
+
+
+@app.callback()
+def market() -> None:
+    """Which size, which zone, spot or on-demand, when to move, and the proof of it."""
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """A machine of a cloud as the size rules want it."""
+
+    traits: MachineTraits
+    own: Size
+
+
+@dataclass(frozen=True)
+class MarketSources:
+    """Where `market sizes` reads what no file was given for. The wiring puts one into Typer's context object.
+
+    `machine("group/name")` raises NotFound; `sizes(region)` and `prices(region, os)` ask the connected cloud.
+    """
+
+    machine: Callable[[str], MachineFacts]
+    sizes: Callable[[str], list[Size]]
+    prices: Callable[[str, str], PriceBook]
+
+
+@contextmanager
+def errors_shown(as_json: bool = False) -> Iterator[None]:
+    """Errors of rules and input become one sentence with the way out, and the class's exit code."""
+    try:
+        yield
+    except HoldfastError as error:
+        if as_json:
+            body = {"code": error.code, "field": error.about, "text": error.message, "remedy": error.advice}
+            typer.echo(json.dumps({"error": body}, indent=2))
+        else:
+            typer.echo(f"{error.message}\n{error.advice}", err=True)
+        raise typer.Exit(error.exit_code) from error
+
+
+@app.command("sizes")
+def sizes_command(
+    context: typer.Context,
+    spec: Path | None = typer.Option(None, "--spec", help="A stateful node's JSON."),
+    vm: str | None = typer.Option(None, "--vm", help="GROUP/NAME of a machine in the connected cloud."),
+    region: str | None = typer.Option(None, "--region", help="Default: the specification's or the machine's."),
+    os: str | None = typer.Option(None, "--os", help="linux or windows; decides which prices count."),
+    all_: bool = typer.Option(False, "--all", help="List every unsupported size, not only those that nearly fit."),
+    skus: Path | None = typer.Option(
+        None, "--skus", help="Sizes from a file: az vm list-skus -o json, or the REST body."
+    ),
+    prices: str | None = typer.Option(None, "--prices", help="Prices from a file (CSV, JSON) or an http(s) endpoint."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Which sizes can this machine run on, what do they cost, and why not the others."""
+    with errors_shown(as_json):
+        answer = _sizes(context.find_object(MarketSources), spec, vm, region, os, skus, prices)
+        if as_json:
+            typer.echo(json.dumps(answer.to_json(), indent=2))
+        else:
+            market_tables.print_sizes(answer, everything=all_)
+    if answer.error is not None:
+        raise typer.Exit(answer.error.exit_code)
+
+
+def _sizes(
+    sources: MarketSources | None,
+    spec: Path | None,
+    vm: str | None,
+    region: str | None,
+    os: str | None,
+    skus: Path | None,
+    prices: str | None,
+) -> SizesAnswer:
+    if (spec is None) == (vm is None):
+        raise InvalidInput(field="--spec, --vm", problem="give exactly one of them")
+    if os is not None and os.lower() not in ("linux", "windows"):
+        raise InvalidInput(field="--os", problem=f"'{os}' is neither linux nor windows")
+    if vm is not None:
+        facts = _wired(sources, "--vm").machine(vm)
+        traits, wish = facts.traits, same_attributes(facts.own)
+        place = region or traits.location
+        sizes = _read_sizes(sources, skus, place)
+    else:
+        assert spec is not None
+        node = _read_json(spec, "--spec")
+        traits = traits_from_node(node)
+        place = region or traits.location
+        if not place:
+            raise InvalidInput(field="--region", problem="the specification names no region")
+        sizes = _read_sizes(sources, skus, place)
+        compute = _compute(node)
+        wish = wish_from_vm_sizes(compute.get("vmSizes") or {}, tuple(str(z) for z in compute.get("zones") or ()))
+        by_name = {s.name.lower(): s for s in sizes}
+        own = next((by_name[n.lower()] for n in wish.od_sizes if n.lower() in by_name), None)
+        traits = traits_from_node(node, own)
+        wish = _at_least_the_own_size(wish, own)
+    book = _read_prices(sources, prices, place, (os or traits.os).lower())
+    if os is not None:
+        traits = replace(traits, os=os.lower())
+    return sizes_for(traits, sizes, wish, today=datetime.now(UTC).date(), prices=book, region=place)
+
+
+def _at_least_the_own_size(wish: SizeWish, own: Size | None) -> SizeWish:
+    """Neither spot sizes nor attributes given: the sizes that share the on-demand size's attributes, as on import."""
+    ranges = (wish.min_cpu, wish.max_cpu, wish.min_memory_gib, wish.max_memory_gib)
+    if own is None or wish.spot_sizes or any(r is not None for r in ranges):
+        return wish
+    same = same_attributes(own)
+    return replace(
+        wish,
+        min_cpu=same.min_cpu,
+        max_cpu=same.max_cpu,
+        min_memory_gib=same.min_memory_gib,
+        max_memory_gib=same.max_memory_gib,
+        allow_burstable=same.allow_burstable,
+    )
+
+
+def _compute(node: Any) -> dict[str, Any]:
+    inner = node.get("statefulNode") or (node.get("statefulNodeImport") or {}).get("node") or node
+    compute: dict[str, Any] = inner["compute"]
+    return compute
+
+
+def _wired(sources: MarketSources | None, asked_by: str) -> MarketSources:
+    if sources is None:
+        raise InvalidInput(field=asked_by, problem="no cloud is connected here; give --spec with --skus FILE instead")
+    return sources
+
+
+def _read_sizes(sources: MarketSources | None, skus: Path | None, region: str) -> list[Size]:
+    if skus is None:
+        return _wired(sources, "--skus").sizes(region)
+    found = sizes_from_azure_skus(_read_json(skus, "--skus"), region)
+    if not found:
+        raise InvalidInput(field="--skus", problem=f"{skus} has no size of {region}")
+    return found
+
+
+def _read_prices(sources: MarketSources | None, prices: str | None, region: str, os: str) -> PriceBook:
+    if prices is None:
+        return sources.prices(region, os) if sources else PriceBook()
+    if prices.startswith(("http://", "https://")):
+        with httpx.Client(timeout=30) as client:
+            return fetch_price_book(client, prices, region, os)
+    return read_price_book(_read_text(Path(prices), "--prices"), region, os)
+
+
+def _read_text(path: Path, field: str) -> str:
+    """Also reads gzip, the form in which price tables are passed around."""
+    try:
+        raw = path.read_bytes()
+        return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError, EOFError) as exc:
+        raise InvalidInput(field=field, problem=f"cannot read {path}: {exc}") from exc
+
+
+def _read_json(path: Path, field: str) -> Any:
+    try:
+        return json.loads(_read_text(path, field))
+    except json.JSONDecodeError as exc:
+        raise InvalidInput(field=field, problem=f"{path} is not JSON: {exc}") from exc
