@@ -70,7 +70,8 @@ def test_one_size_remains_for_a_machine_without_temp_disk(sizes):
 
 
 def test_a_size_that_loses_some_zones_keeps_the_others(sizes):
-    funnel = qualify(MACHINE, sizes, WISH, today=TODAY)
+    plain = MachineTraits(zone="1", zone_redundant=True, temp_disk=TempDisk.SCSI)
+    funnel = qualify(plain, sizes, SizeWish(zones=("1", "2", "3")), today=TODAY)
 
     partly = [q for q in funnel.qualified if any("restricted in zone" in note for note in q.notes)]
     assert partly
