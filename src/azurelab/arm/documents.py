@@ -1,0 +1,145 @@
+"""How bodies become documents: merging, read-only fields, checks of the fields that we act on. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from azurelab.arm.errors import ArmError
+from azurelab.arm.store import Resource, clone
+from azurelab.arm.types import Etags, Field, ResourceType
+
+__all__ = ["check_fields", "dig", "etag_of", "merge_patch", "merge_put", "plant", "uproot"]
+
+
+def dig(doc: Any, path: str) -> Any:
+    """The value at a dotted path, None where there is none."""
+    for word in path.split("."):
+        if not isinstance(doc, dict):
+            return None
+        doc = doc.get(word)
+    return doc
+
+
+def plant(doc: dict[str, Any], path: str, value: Any) -> None:
+    """Set a value at a dotted path, making objects on the way."""
+    *way, last = path.split(".")
+    for word in way:
+        below = doc.get(word)
+        if not isinstance(below, dict):
+            below = doc[word] = {}
+        doc = below
+    doc[last] = value
+
+
+def uproot(doc: dict[str, Any], path: str) -> None:
+    """Remove what stands at a dotted path, if anything does."""
+    *way, last = path.split(".")
+    for word in way:
+        below = doc.get(word)
+        if not isinstance(below, dict):
+            return
+        doc = below
+    doc.pop(last, None)
+
+
+def merge_put(rtype: ResourceType, before: Resource | None, body: dict[str, Any]) -> dict[str, Any]:
+    """The document after a PUT: the body, but for read-only fields, which stay as they were. Nulls count as absent."""
+    doc = {k: v for k, v in clone(body).items() if v is not None}
+    for path in rtype.readonly:
+        uproot(doc, path)
+        if before is not None:
+            kept = dig(before.doc, path)
+            if kept is not None:
+                plant(doc, path, clone(kept))
+    return doc
+
+
+def merge_patch(rtype: ResourceType, before: Resource, body: dict[str, Any]) -> dict[str, Any]:
+    """The document after a PATCH: `tags` replaces the map, objects merge deeply, null removes, lists replace."""
+    doc: dict[str, Any] = clone(before.doc)
+    changes: dict[str, Any] = clone(body)
+    for path in rtype.readonly:
+        uproot(changes, path)
+    for name in ("id", "name", "type", "etag"):
+        changes.pop(name, None)
+    if "tags" in changes:
+        doc["tags"] = changes.pop("tags") or {}
+    _merge(doc, changes)
+    return doc
+
+
+def _merge(into: dict[str, Any], changes: dict[str, Any]) -> None:
+    for name, value in changes.items():
+        if value is None:
+            into.pop(name, None)
+        elif isinstance(value, dict) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = value
+
+
+def check_fields(rtype: ResourceType, fields: Iterable[Field], doc: dict[str, Any]) -> None:
+    """Refuse what Azure's deserialiser would: wrong kinds, unknown enum words (case does not matter), absent ones."""
+    for field in fields:
+        steps = field.path.split(".")
+        found = list(_values(doc, steps, 0))
+        for parents_exist, value in found:
+            if value is None:
+                if field.required and parents_exist:
+                    raise _refused(rtype, field, f"Required parameter '{_leaf(field)}' is missing (null).")
+                continue
+            kinds = field.kind if isinstance(field.kind, tuple) else (field.kind,)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise _refused(
+                    rtype,
+                    field,
+                    f"Error converting value {value!r} to type '{kinds[0].__name__}'. Path '{field.path}'.",
+                )
+            if field.values and str(value).lower() not in {v.lower() for v in field.values}:
+                raise _refused(
+                    rtype,
+                    field,
+                    f"The value '{value}' of parameter '{_leaf(field)}' is not allowed. Allowed values are: "
+                    f"{', '.join(field.values)}.",
+                )
+
+
+def _leaf(field: Field) -> str:
+    return field.path.removeprefix("properties.").replace("[]", "")
+
+
+def _refused(rtype: ResourceType, field: Field, message: str) -> ArmError:
+    return ArmError(400, rtype.body_error, message, target=_leaf(field))
+
+
+def _values(doc: Any, steps: list[str], at: int) -> Iterator[tuple[bool, Any]]:
+    """(whether the parent object exists, value or None) for every place that the path names."""
+    if not isinstance(doc, dict):
+        yield False, None
+        return
+    step = steps[at]
+    each = step.endswith("[]")
+    value = doc.get(step.removesuffix("[]"))
+    if each:
+        for item in value if isinstance(value, list) else ():
+            if at + 1 == len(steps):
+                yield True, item
+            else:
+                yield from _values(item, steps, at + 1)
+    elif at + 1 == len(steps):
+        yield True, value
+    elif value is None:
+        yield False, None
+    else:
+        yield from _values(value, steps, at + 1)
+
+
+def etag_of(rtype: ResourceType | None, resource: Resource) -> str:
+    """The entity tag of the document as it is stored now."""
+    if rtype is not None and rtype.etags is Etags.COUNTER:
+        return f'"{resource.version}"'
+    digest = hashlib.md5(f"{resource.key}#{resource.version}".encode(), usedforsecurity=False).digest()
+    return f'W/"{uuid.UUID(bytes=digest)}"'

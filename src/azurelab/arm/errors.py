@@ -1,0 +1,100 @@
+"""Azure's error body: `{"error": {"code", "message", "target", "details"}}`, raised anywhere and answered at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = [
+    "ArmError",
+    "bad_request",
+    "conflict",
+    "group_not_found",
+    "invalid_parameter",
+    "not_found",
+    "parent_not_found",
+]
+
+
+class ArmError(Exception):
+    """One refusal as Azure words it. Raised before acceptance it is the answer; in an effect it ends the operation.
+
+    `headers` go out with the answer (for example Retry-After).
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        target: str | None = None,
+        details: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.target = target
+        self.details = [dict(d) for d in details]
+        self.headers = dict(headers or {})
+
+    def error(self) -> dict[str, Any]:
+        """The inner object: what also stands in a failed operation's `error`."""
+        inner: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.target is not None:
+            inner["target"] = self.target
+        if self.details:
+            inner["details"] = self.details
+        return inner
+
+    def body(self) -> dict[str, Any]:
+        return {"error": self.error()}
+
+    @classmethod
+    def of(cls, status: int, error: Mapping[str, Any]) -> ArmError:
+        """The error again from its inner object, as an operation's record keeps it."""
+        return cls(
+            status,
+            str(error.get("code", "InternalServerError")),
+            str(error.get("message", "")),
+            target=error.get("target"),
+            details=error.get("details", ()),
+        )
+
+
+def bad_request(code: str, message: str, target: str | None = None) -> ArmError:
+    return ArmError(400, code, message, target=target)
+
+
+def invalid_parameter(target: str, message: str) -> ArmError:
+    """Compute's word for a value that it cannot take."""
+    return ArmError(400, "InvalidParameter", message, target=target)
+
+
+def conflict(code: str, message: str, target: str | None = None) -> ArmError:
+    return ArmError(409, code, message, target=target)
+
+
+def group_not_found(group: str) -> ArmError:
+    return ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
+
+
+def not_found(type_and_name: str, group: str | None) -> ArmError:
+    """`type_and_name` = 'Microsoft.Compute/disks/d1'."""
+    where = f" under resource group '{group}'" if group else ""
+    return ArmError(
+        404,
+        "ResourceNotFound",
+        f"The Resource '{type_and_name}'{where} was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix",
+    )
+
+
+def parent_not_found(type_and_name: str, parent: str) -> ArmError:
+    return ArmError(
+        404,
+        "ParentResourceNotFound",
+        f"Failed to perform 'write' on resource(s) of type '{type_and_name}', because the parent resource "
+        f"'{parent}' could not be found.",
+    )
