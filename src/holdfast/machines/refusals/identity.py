@@ -1,4 +1,4 @@
-"""A system-assigned identity gets another principal when its machine is created again; its role assignments are lost."""
+"""A system-assigned identity gets another principal when its machine is created again; its roles are lost."""
 
 from __future__ import annotations
 

@@ -4,11 +4,13 @@ Nothing here talks to Azure. `successor(facts, wish)` composes every snapshot, d
 machine itself; `recreated(facts)` composes the original again, for the ways back on which its object had to go.
 """
 
+from holdfast.clouds.azure.succession.cards import CardWish
 from holdfast.clouds.azure.succession.composing import Naming, Succession, SuccessionWish, successor
 from holdfast.clouds.azure.succession.machine import at_market, detach_parts, recreated, restore_options
 from holdfast.clouds.azure.succession.network import with_pools, without_pools
 
 __all__ = [
+    "CardWish",
     "Naming",
     "Succession",
     "SuccessionWish",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from holdfast.clouds.azure.succession.cards import CardWish, cards_from_wishes
 from holdfast.clouds.azure.succession.disks import disk_from_snapshot, snapshot_of
 from holdfast.clouds.azure.succession.machine import successor_machine
 from holdfast.clouds.azure.succession.names import fitted
@@ -44,6 +45,7 @@ class SuccessionWish:
     network: NetworkSource
     disks: DiskSource
     user_tags: dict[str, str] = field(default_factory=dict)
+    cards: tuple[CardWish, ...] = ()  # empty: cards like the original's
 
 
 @dataclass(frozen=True)
@@ -88,25 +90,11 @@ def successor(facts: Facts, wish: SuccessionWish) -> Succession:
         new = disk_from_snapshot(disk.document, final[role].ref, group, _disk_name(names, disk.lun, taken), tags)
         disks[role], attach[disk.lun] = new, new.ref
 
-    public_ips: dict[str, Document] = {}
-    nics: dict[str, Document] = {}
-    if wish.network is NetworkSource.KEEP:
-        cards = [nic.ref for nic in facts.nics]
-    else:
-        renamed: dict[str, str] = {}
-        known = {address.ref.lower(): address for address in facts.public_ips}
-        for nic in facts.nics:
-            for ref in public_ip_refs(nic):
-                name = fitted(names.machine, f"-ip-{len(public_ips)}-{names.seed}")
-                address = new_public_ip(known[ref.lower()], group, name, tags)
-                public_ips[f"public-ip-{len(public_ips)}"] = address
-                renamed[ref.lower()] = address.ref
-        for index, nic in enumerate(facts.nics):
-            name = fitted(names.machine, f"-nic-{index}-{names.seed}")
-            nics[f"nic-{index}"] = new_nic(nic, group, name, renamed, tags)
-        cards = [nic.ref for nic in nics.values()]
+    public_ips, nics = _network(facts, wish)
+    kept = wish.network is NetworkSource.KEEP
+    cards = [nic.ref for nic in (facts.nics if kept else nics.values())]
     return Succession(
-        machine=successor_machine(facts.machine, group, names.machine, attach, _as_attached(facts, cards), tags),
+        machine=successor_machine(facts.machine, group, names.machine, attach, cards, tags),
         early=early,
         final=final,
         disks=disks,
@@ -115,11 +103,31 @@ def successor(facts: Facts, wish: SuccessionWish) -> Succession:
     )
 
 
-def _as_attached(facts: Facts, cards: list[str]) -> list[str]:
-    """Facts list the primary card first; the machine's document may not. Cards in the machine's own order."""
-    order = [card["id"].lower() for card in facts.machine.get("properties.networkProfile.networkInterfaces", [])]
-    place = {nic.ref.lower(): index for index, nic in enumerate(facts.nics)}
-    return [cards[place[ref]] for ref in order if ref in place]
+def _network(facts: Facts, wish: SuccessionWish) -> tuple[dict[str, Document], dict[str, Document]]:
+    """New addresses and cards by role; none when the network is kept."""
+    names, tags = wish.naming, wish.user_tags
+    if wish.network is NetworkSource.KEEP:
+        return {}, {}
+    if wish.cards:
+        body = facts.machine.body
+        return cards_from_wishes(
+            wish.cards, facts.machine.ref, names.resource_group, names.machine, names.seed, body["location"],
+            list(body.get("zones") or []), tags,
+        )  # fmt: skip
+    addresses: dict[str, Document] = {}
+    renamed: dict[str, str] = {}
+    known = {address.ref.lower(): address for address in facts.public_ips}
+    for nic in facts.nics:
+        for ref in public_ip_refs(nic):
+            name = fitted(names.machine, f"-ip-{len(addresses)}-{names.seed}")
+            address = new_public_ip(known[ref.lower()], names.resource_group, name, tags)
+            addresses[f"public-ip-{len(addresses)}"] = address
+            renamed[ref.lower()] = address.ref
+    cards = {}
+    for index, nic in enumerate(facts.nics):
+        name = fitted(names.machine, f"-nic-{index}-{names.seed}")
+        cards[f"nic-{index}"] = new_nic(nic, names.resource_group, name, renamed, tags)
+    return addresses, cards
 
 
 def _disk_name(names: Naming, lun: int | None, taken: set[str]) -> str:

@@ -15,8 +15,8 @@ __all__ = ["MACHINES", "at_market", "detach_parts", "recreated", "restore_option
 MACHINES = "Microsoft.Compute/virtualMachines"
 MACHINE_VERSION = "2024-07-01"
 
-# What a successor repeats of the original's properties. Not repeated: osProfile and imageReference (Azure refuses them
-# beside an attached OS disk), vmId, instanceView, and priority, evictionPolicy and billingProfile, which the market sets.
+# What a successor repeats of the original's properties. Not repeated: osProfile and imageReference (Azure refuses
+# them beside an attached OS disk), vmId, instanceView; priority, evictionPolicy, billingProfile come with the market.
 _REPEATED = (
     "securityProfile",
     "diagnosticsProfile",
@@ -38,7 +38,7 @@ def successor_machine(
     nics: list[str],
     tags: Mapping[str, str],
 ) -> Document:
-    """The successor without a market. `disks` maps lun (None = OS disk) to the id of the disk to attach.
+    """The successor without a market. `disks` maps lun (None = OS disk) to a disk's id; nics: the primary card first.
 
     Everything it is made of is detached, not deleted, when the machine goes: parts outlive machines.
     """
@@ -52,10 +52,9 @@ def successor_machine(
     }
     if storage.get("diskControllerType"):
         properties["storageProfile"]["diskControllerType"] = storage["diskControllerType"]
-    primary = _primary_index(was)
     properties["networkProfile"] = {
         "networkInterfaces": [
-            {"id": ref, "properties": {"primary": index == primary, "deleteOption": "Detach"}}
+            {"id": ref, "properties": {"primary": index == 0, "deleteOption": "Detach"}}
             for index, ref in enumerate(nics)
         ]
     }
@@ -190,14 +189,6 @@ def _attached(
         if was.get(key) is not None:
             disk[key] = was[key]
     return disk
-
-
-def _primary_index(properties: Mapping[str, Any]) -> int:
-    cards = (properties.get("networkProfile") or {}).get("networkInterfaces") or []
-    for index, card in enumerate(cards):
-        if (card.get("properties") or {}).get("primary"):
-            return index
-    return 0
 
 
 def _identity(identity: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -1,0 +1,118 @@
+"""The plan in words: every resource, in order, with what happens to it, why, and what takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from holdfast.clouds.azure.succession import Succession
+from holdfast.clouds.azure.succession.composing import role_of_disk
+from holdfast.clouds.azure.succession.network import pools_of
+from holdfast.clouds.documents import Document
+from holdfast.clouds.protocols import Facts, Power
+from holdfast.imports.options import DiskSource, ImportOptions, NetworkSource
+from holdfast.imports.plan import Action, LaunchMarket, Verb
+
+__all__ = ["actions_of", "originals"]
+
+
+def originals(facts: Facts) -> Iterator[tuple[str, Document]]:
+    """(role, document) of the machine and all its parts, by role: original/machine, original/os-disk …"""
+    yield "original/machine", facts.machine
+    for disk in facts.disks:
+        if disk.document is not None:
+            yield f"original/{role_of_disk(disk.lun)}", disk.document
+    for index, nic in enumerate(facts.nics):
+        yield f"original/nic-{index}", nic
+    for index, address in enumerate(facts.public_ips):
+        yield f"original/public-ip-{index}", address
+
+
+def actions_of(
+    facts: Facts, succession: Succession, options: ImportOptions, markets: Sequence[LaunchMarket]
+) -> tuple[Action, ...]:
+    """In the order in which they happen."""
+    return tuple(_actions(facts, succession, options, markets))
+
+
+def _actions(
+    facts: Facts, succession: Succession, options: ImportOptions, markets: Sequence[LaunchMarket]
+) -> Iterator[Action]:
+    machine, running = facts.machine, facts.power is Power.RUNNING
+    for role, document in originals(facts):
+        yield Action(Verb.MARK, document.ref, role, "three tags say whose it is", "the tags are removed")
+    yield from _preparation(succession, options, running)
+    if any(pools_of(nic) for nic in facts.nics):
+        reason = f"new connections stop; {options.draining_timeout_s} s for the open ones"
+        for nic in facts.nics:
+            if pools_of(nic):
+                yield Action(Verb.LEAVE_POOLS, nic.ref, "nic", reason, "it joins them again")
+    if running:
+        yield Action(Verb.STOP, machine.ref, "original/machine", "its disks must not change any more",
+                     "it is started again")  # fmt: skip
+    final = (
+        "a safety snapshot of the disks as they are at the stop" if _reattach(options) else "the state to go on from"
+    )
+    for role, document in succession.final.items():
+        yield Action(Verb.CREATE, document.ref, f"final/{role}", final, "it is deleted", document)
+    for role, document in succession.disks.items():
+        yield Action(Verb.CREATE, document.ref, role, "the new machine's disk", "it is deleted", document)
+    if options.object_goes:
+        yield Action(
+            Verb.DELETE_OBJECT,
+            machine.ref,
+            "original/machine",
+            "Azure frees its network card and OS disk no other way; every part is set to outlive it and read back, and "
+            "its document is recorded first",
+            "it is created again under the same id from the same parts",
+        )
+    first = str(markets[0]) if markets else "no market"
+    yield Action(Verb.LAUNCH, succession.machine.ref, "machine", f"first try {first}, {len(markets)} in all",
+                 "it is deleted; its parts are detached first", succession.machine)  # fmt: skip
+    yield Action(Verb.PROVE, succession.machine.ref, "machine", _proof(options), "any failure gives the original back")
+    if any(pools_of(nic) for nic in facts.nics):
+        yield Action(Verb.JOIN_POOLS, succession.machine.ref, "machine", "it is proven", "it leaves them again")
+    yield from _afterwards(facts, succession, options)
+
+
+def _preparation(succession: Succession, options: ImportOptions, running: bool) -> Iterator[Action]:
+    if options.object_goes:
+        yield Action(Verb.DETACH, "all parts", "original/machine", "no part may go with the machine object",
+                     "the former delete options are set again")  # fmt: skip
+    if running:
+        for role, document in succession.early.items():
+            yield Action(Verb.CREATE, document.ref, f"early/{role}", "while it runs, so that the final one is small",
+                         "it is deleted", document)  # fmt: skip
+    for made in (succession.public_ips, succession.nics):
+        for role, document in made.items():
+            yield Action(Verb.CREATE, document.ref, role, "the new machine's network", "it is deleted", document)
+
+
+def _afterwards(facts: Facts, succession: Succession, options: ImportOptions) -> Iterator[Action]:
+    hours = f"{options.retention_s / 3600:g} h"
+    kept_network, kept_disks = options.network is NetworkSource.KEEP, _reattach(options)
+    for role, document in originals(facts):
+        part = role.removeprefix("original/")
+        if part == "machine":
+            if not options.object_goes:
+                yield Action(Verb.RETAIN, document.ref, role, f"stopped, for undo, {hours}", "undo starts it again")
+                yield Action(Verb.DELETE_LATER, document.ref, role, f"after {hours}", "extend, or undo before")
+        elif (kept_disks and "disk" in part) or (kept_network and "disk" not in part):
+            yield Action(Verb.KEEP, document.ref, role, "the node uses it", "undo gives it back")
+        else:
+            yield Action(Verb.RETAIN, document.ref, role, f"for undo, {hours}", "undo uses it again")
+            yield Action(Verb.DELETE_LATER, document.ref, role, f"after {hours}", "extend, or undo before")
+    for role, document in succession.final.items():
+        yield Action(Verb.DELETE_LATER, document.ref, f"final/{role}", f"after {hours}", "extend")
+    if facts.power is Power.RUNNING:
+        for role, document in succession.early.items():
+            yield Action(Verb.DELETE_LATER, document.ref, f"early/{role}", f"after {hours}", "extend")
+
+
+def _reattach(options: ImportOptions) -> bool:
+    return options.disks is DiskSource.REATTACH
+
+
+def _proof(options: ImportOptions) -> str:
+    words = [f"running for {options.prove_for_s} s", "guest agent ready if it was"]
+    words += [f"{probe} answers" for probe in options.probes]
+    return f"{', '.join(words)}, within {options.prove_timeout_s} s"

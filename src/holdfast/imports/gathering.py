@@ -1,0 +1,100 @@
+"""Everything that a plan is made from, read from the cloud in one go. Read calls only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from holdfast.clouds.azure.succession.names import resource_group_of
+from holdfast.clouds.azure.succession.network import pools_of
+from holdfast.clouds.protocols import Cloud, Facts, Headroom, Price
+from holdfast.core.errors import Refused, Retry
+from holdfast.core.tags import Owner
+from holdfast.imports.options import ImportOptions
+from holdfast.imports.permissions import needed_actions
+from holdfast.market.deciding.sizes import PriceBook, Quota, Size, sizes_from_azure_skus
+
+__all__ = ["Inputs", "OwnSizeUnknown", "gather"]
+
+
+class OwnSizeUnknown(Refused):
+    """The cloud does not describe the machine's size any more: nothing can be compared with it."""
+
+    code, retry = "import.own_size_unknown", Retry.AFTER_CHANGE
+    text = "Azure does not list the machine's size {size} in {location}; it may be retired."
+    remedy = "Resize the machine to a listed size first."
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the pure planning needs to know."""
+
+    cloud: str
+    us: Owner
+    now: datetime
+    facts: Facts
+    own_size: Size
+    sizes: tuple[Size, ...]
+    prices: PriceBook
+    quota: Quota
+    missing_permissions: tuple[str, ...]
+    name_taken: Callable[[str], bool]
+
+
+def gather(cloud: Cloud, machine: str, options: ImportOptions, us: Owner, now: datetime) -> Inputs:
+    """Raises NotFound when there is no such machine."""
+    facts = cloud.describe(machine)
+    location = str(facts.machine.body["location"])
+    sizes = tuple(sizes_from_azure_skus(list(cloud.sizes(location)), location))
+    own_name = str(facts.machine.get("properties.hardwareProfile.vmSize", ""))
+    own = next((size for size in sizes if size.name.lower() == own_name.lower()), None)
+    if own is None:
+        raise OwnSizeUnknown(size=own_name, location=location)
+    actions = needed_actions(
+        options,
+        has_address=bool(facts.public_ips),
+        has_pools=any(pools_of(nic) for nic in facts.nics),
+    )
+    group = facts.machine.ref[: facts.machine.ref.lower().index("/providers/")]
+    os = str(facts.machine.get("properties.storageProfile.osDisk.osType", "Linux"))
+    return Inputs(
+        cloud=cloud.name,
+        us=us,
+        now=now,
+        facts=facts,
+        own_size=own,
+        sizes=sizes,
+        prices=_book(cloud.prices(location), os),
+        quota=_quota(cloud.headroom(location)),
+        missing_permissions=tuple(cloud.missing_permissions(group, actions)),
+        name_taken=lambda name: cloud.read(cloud.ref_of(resource_group_of(machine), name)) is not None,
+    )
+
+
+def _book(prices: object, os: str) -> PriceBook:
+    spot: dict[str, float] = {}
+    on_demand: dict[str, float] = {}
+    dated = ""
+    for price in prices if isinstance(prices, (list, tuple)) else ():
+        if isinstance(price, Price) and price.os.lower() == os.lower():
+            (spot if price.spot else on_demand)[price.size.lower()] = price.usd_per_hour
+            dated = max(dated, price.read_at.date().isoformat())
+    return PriceBook(spot, on_demand, dated or "unknown")
+
+
+def _quota(headroom: object) -> Quota:
+    spot: int | None = None
+    regional: int | None = None
+    families: dict[str, int] = {}
+    for entry in headroom if isinstance(headroom, (list, tuple)) else ():
+        if not isinstance(entry, Headroom):
+            continue
+        free, name = max(0, entry.limit - entry.used), entry.name.lower()
+        if name == "lowprioritycores":
+            spot = free
+        elif name == "cores":
+            regional = free
+        elif name.endswith("family"):
+            families[name] = free
+    return Quota(spot_free=spot, regional_free=regional, family_free=families)

@@ -1,0 +1,98 @@
+"""What we know of each import, and the queries that everything shown to people is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from holdfast.core.errors import Conflict, NotFound
+from holdfast.imports.plan import ImportPlan, load_plan
+from holdfast.imports.states import ImportState
+from holdfast.store.base import Base
+from holdfast.store.types import Json, Utc
+
+__all__ = ["ImportRow", "Launched", "move", "plan_of", "the_import", "the_imports"]
+
+
+class ImportRow(Base):
+    """One import. `plan` is recorded before the first write to the cloud; everything after reads it from here."""
+
+    __tablename__ = "imports"
+    __table_args__ = (Index(None, "state"), Index(None, "cloud", "machine"), Index(None, "created_at"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    cloud: Mapped[str]
+    machine: Mapped[str]  # lower case: ids compare case-blind
+    vm_name: Mapped[str]
+    resource_group: Mapped[str]
+    node_id: Mapped[str]
+    operation: Mapped[str]  # the import itself: key of the ledger
+    working: Mapped[str]  # the operation that works on it now, or did last
+    plan: Mapped[Any] = mapped_column(Json, nullable=True)
+    plan_digest: Mapped[str | None]
+    warnings: Mapped[Any] = mapped_column(Json)
+    error: Mapped[Any] = mapped_column(Json, nullable=True)
+    attention: Mapped[str | None]  # what a person should see to: why clean-up is suspended
+    successor: Mapped[Any] = mapped_column(Json, nullable=True)
+    created_at: Mapped[datetime] = mapped_column(Utc)
+    updated_at: Mapped[datetime] = mapped_column(Utc)
+    imported_at: Mapped[datetime | None] = mapped_column(Utc)
+    retained_until: Mapped[datetime | None] = mapped_column(Utc)
+    closed_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+@dataclass(frozen=True)
+class Launched:
+    """The successor as it was launched."""
+
+    ref: str
+    identity: str | None
+    name: str
+    size: str
+    zone: str | None
+    spot: bool
+    launched_at: datetime
+
+
+def the_import(session: Session, import_id: str) -> ImportRow:
+    """Raises NotFound."""
+    row = session.get(ImportRow, import_id)
+    if row is None:
+        raise NotFound(kind="import", name=import_id)
+    return row
+
+
+def the_imports(session: Session, states: Sequence[ImportState] | None = None) -> list[ImportRow]:
+    """Newest last."""
+    query = select(ImportRow).order_by(ImportRow.created_at, ImportRow.id)
+    if states is not None:
+        query = query.where(ImportRow.state.in_([state.value for state in states]))
+    return list(session.scalars(query))
+
+
+def plan_of(row: ImportRow) -> ImportPlan:
+    """The recorded plan. It exists from the first step on."""
+    if row.plan is None:
+        raise NotFound(kind="plan of import", name=row.id)
+    return load_plan(row.plan)
+
+
+def move(session: Session, import_id: str, old: ImportState, new: ImportState, now: datetime, **values: Any) -> None:
+    """Compare and set: raises Conflict when the import is not in `old` any more."""
+    changed = session.execute(
+        update(ImportRow)
+        .where(ImportRow.id == import_id, ImportRow.state == old.value)
+        .values(state=new.value, updated_at=now, **values)
+    )
+    if changed.rowcount == 0:  # type: ignore[attr-defined]
+        row = the_import(session, import_id)
+        raise Conflict(
+            problem=f"The import {import_id} is {row.state}, not {old.value}.",
+            way_out="Look at it with 'holdfast import show'.",
+        )
