@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
 from holdfast.clouds.documents import Document
@@ -33,15 +33,27 @@ __all__ = [
     "Power",
     "PowerLevel",
     "Price",
+    "Priority",
     "Probe",
     "ProbeResult",
     "Prober",
     "Severity",
+    "priority_of",
 ]
 
 
+class Priority(IntEnum):
+    """Who goes first when a cloud's request budget is short; lower goes first. Reads without a call count as USER."""
+
+    EVICTION = 0
+    USER = 1
+    REPAIR = 2
+    SYNC = 3
+    HOUSEKEEPING = 4
+
+
 class Call(Protocol):
-    """On whose behalf a request is made: one step of one operation."""
+    """On whose behalf a request is made: one step of one operation. It may also carry `priority: Priority`."""
 
     @property
     def key(self) -> str: ...  # idempotency key: operation + step; also the client request id's seed
@@ -51,6 +63,11 @@ class Call(Protocol):
     def clock(self) -> Clock: ...
     def check(self) -> None: ...  # raises Cancelled, Draining or LeaseLost
     def progress(self, percent: float | None, message: str) -> None: ...
+
+
+def priority_of(call: Call | None) -> Priority:
+    """The call's priority; USER where it names none."""
+    return Priority(getattr(call, "priority", Priority.USER))
 
 
 class ClaimReason(StrEnum):
