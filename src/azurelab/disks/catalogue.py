@@ -25,6 +25,7 @@ create table if not exists grants (
     volume text not null, access text not null, body text not null
 );
 create index if not exists grants_volume on grants (volume);
+create table if not exists footers (volume text primary key, footer blob not null);
 """
 
 
@@ -96,6 +97,7 @@ class Catalogue:
     def delete_volume(db: sqlite3.Connection, volume_id: str) -> None:
         db.execute("delete from volumes where id = ?", (volume_id,))
         db.execute("delete from grants where volume = ?", (volume_id,))
+        db.execute("delete from footers where volume = ?", (volume_id,))
 
 
 def _text(value: object) -> str | None:

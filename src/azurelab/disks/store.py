@@ -87,7 +87,7 @@ class DiskStore:
 
     def _keep(self, row: VolumeRow, stack: FrozenStack) -> Volume:
         top = None if row.top is None else self._layer(row.top)
-        volume = Volume(row.id, row.size_bytes, stack, top, self.catalogue.settle)
+        volume = Volume(row.id, row.size_bytes, stack, top, self.catalogue.settle, self._now)
         self._volumes[row.id] = volume
         self._rows[row.id] = row
         self._uses.update(_named(row))
@@ -125,6 +125,11 @@ class DiskStore:
     def ids(self) -> list[str]:
         with self._lock:
             return list(self._volumes)
+
+    def changed_at(self, volume_id: str) -> float:
+        """When the volume came to be, or was last written, in Unix seconds of the store's clock."""
+        volume = self.get(volume_id)
+        return max(self._rows[volume_id].created_at, volume.written_at)
 
     # -- making --------------------------------------------------------------------------------------------------------
 

@@ -27,13 +27,21 @@ class Volume:
     """Made by `DiskStore` only. `on_flush` makes the store's own records durable before a flush is acknowledged."""
 
     def __init__(
-        self, volume_id: str, size_bytes: int, frozen: FrozenStack, top: Layer | None, on_flush: Callable[[], None]
+        self,
+        volume_id: str,
+        size_bytes: int,
+        frozen: FrozenStack,
+        top: Layer | None,
+        on_flush: Callable[[], None],
+        now: Callable[[], float],
     ) -> None:
         self.id = volume_id
         self.lock = threading.RLock()
         self._size_bytes = size_bytes
         self._shape: tuple[FrozenStack, Layer | None] = (frozen, top)
         self._on_flush = on_flush
+        self._now = now
+        self.written_at = 0.0  # of this process's life; a reader after a restart sees the time of creation
         self.generation = 0  # grows with every change of content while this process lives
 
     @property
@@ -155,6 +163,7 @@ class Volume:
             top = self._writable_top()
             self._write(top, offset, view)
             self.generation += 1
+            self.written_at = self._now()
 
     def _writable_top(self) -> Layer:
         top = self._shape[1]
@@ -203,6 +212,7 @@ class Volume:
             if end_whole * PAGE < end and end_whole >= first_whole:
                 self._zero_partial(top, end_whole * PAGE, end - end_whole * PAGE)
             self.generation += 1
+            self.written_at = self._now()
 
     def _zero_partial(self, top: Layer, offset: int, size_bytes: int) -> None:
         page = offset // PAGE
