@@ -1,0 +1,287 @@
+"""Copy: bring a target to the state of a source. The engine's one pipeline.
+
+    extents → read → zero test and digest → compare → (mark unknown) → write → flush → record → settle
+
+`copy_disk` chooses how changes are found, best first: the source's own list of changes, where its chain id fits the
+digest list; else the digest list, by reading everything; else (no list) everything is copied. It resumes where the
+journal says an earlier run of the same source stopped. After any failure the list still tells the truth: what it does
+not know to be on the target it calls unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from holdfast.disks.budget import Budget
+from holdfast.disks.committing import DirectCommitter, HeldCommitter, Written
+from holdfast.disks.digests.book import Book
+from holdfast.disks.errors import SourceChanged, TargetTooSmall
+from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, ZERO, Geometry
+from holdfast.disks.model.extents import Extent, Kind, clipped
+from holdfast.disks.model.report import Meter, Report, Watcher
+from holdfast.disks.parallel import in_threads
+from holdfast.disks.planning import WindowWork, ZeroRun, tracked_work, window_work, zero_runs
+from holdfast.disks.readers.protocol import ChangeList, Reader
+from holdfast.disks.scanning import pieces, scan_piece, scan_window
+from holdfast.disks.system.buffers import Buffer
+from holdfast.disks.writers.protocol import Writer
+
+__all__ = ["copy_disk", "request_bytes"]
+
+_LOCAL_REQUEST = 1024 * 1024  # 64 KiB costs 20 %, 16 MiB costs 10 % (docs/benchmarks/disks.md)
+_REMOTE_REQUEST = 4 * 1024 * 1024  # what a page blob takes in one write, and amortises a round trip
+_BLOCK = 4096
+
+
+def request_bytes(*, remote: bool) -> int:
+    return _REMOTE_REQUEST if remote else _LOCAL_REQUEST
+
+
+def copy_disk(
+    reader: Reader,
+    writer: Writer,
+    book: Book | None = None,
+    *,
+    changes: ChangeList | None = None,
+    budget: Budget | None = None,
+    check: Callable[[], None] = lambda: None,
+    watcher: Watcher | None = None,
+    on_extent: Callable[[Extent], None] | None = None,
+) -> Report:
+    """Make the target equal to the source. The caller finishes or abandons the writer, and settles the book after.
+
+    `book`: the list that describes the target (or a new one). `changes`: what the source says has changed since the
+    list's chain id. `check` is called between windows and may raise to stop; what was done stays recorded.
+    """
+    if writer.size_bytes < reader.size_bytes:
+        raise TargetTooSmall(name=writer.traits.name, actual_bytes=writer.size_bytes, needed_bytes=reader.size_bytes)
+    run = _Run(reader, writer, book, budget or Budget(), check, watcher, on_extent)
+    return run.go(changes)
+
+
+class _Run:
+    """One copy. Threads take windows from one plan; each reads, digests and (in direct mode) writes its own."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        book: Book | None,
+        budget: Budget,
+        check: Callable[[], None],
+        watcher: Watcher | None,
+        on_extent: Callable[[Extent], None] | None,
+    ) -> None:
+        self.reader, self.writer, self.book, self.budget, self.check = reader, writer, book, budget, check
+        self.geometry = book.geometry if book is not None else Geometry(reader.size_bytes)
+        self._watcher, self._on_extent = watcher, on_extent
+        self._error: BaseException | None = None
+        self._remote = reader.traits.remote or writer.traits.remote
+
+    # -- the story ---------------------------------------------------------------------------------------------------
+
+    def go(self, changes: ChangeList | None) -> Report:
+        book = self.book
+        report = Report("", self.reader.size_bytes)
+        if book is not None and book.resumed:
+            report.resumed = True
+        tracked = self._usable(changes, report)
+        if book is None or book.virgin:
+            report.why = "first sync: everything is copied"
+            plan = self._first_plan()
+            self._start(report, self.reader.size_bytes)
+            self._run_direct(plan)
+        elif tracked is not None:
+            report.why = f"the source's own list of changes ({tracked.kind})"
+            works = list(tracked_work(tracked.extents, book.doubtful_windows(), self.geometry, self._may_skip(report)))
+            self._start(report, sum(e.size_bytes for work in works for e in work.data))
+            self._mark_all(works)
+            self._run_direct(iter(works))
+        else:
+            report.why = "digests: everything is read and compared"
+            data = self.reader.extents(0, self.reader.size_bytes)
+            plan = window_work(data, self.geometry, book.windows_of_interest(), self._may_skip(report))
+            self._start(report, self.reader.size_bytes)
+            self._run_held(plan)
+        self._require_unchanged_source()
+        return report
+
+    def _start(self, report: Report, planned: int) -> None:
+        self.meter = Meter(report, planned, self._watcher, self._on_extent)
+
+    def _usable(self, changes: ChangeList | None, report: Report) -> ChangeList | None:
+        """The list of changes if it is about this very pair of states; else say so loudly and digest everything."""
+        if changes is None or self.book is None or self.book.virgin:
+            return None
+        if changes.since == self.book.chain:
+            return changes
+        report.notes.append(
+            f"the source lists changes since {changes.since}, but the digest list is at {self.book.chain}: "
+            "the chain is broken, so everything is read and compared"
+        )
+        return None
+
+    def _may_skip(self, report: Report) -> Callable[[int], bool]:
+        book = self.book
+        assert book is not None
+        done, window_bytes = book.journal.done, self.geometry.window_bytes
+        if not book.same_source:
+            return lambda _window: False
+        done_before = set(done)
+
+        def skip(window: int) -> bool:
+            if window in done_before:
+                report.skipped_bytes += window_bytes
+                return True
+            return False
+
+        return skip
+
+    def _require_unchanged_source(self) -> None:
+        before = self.reader.traits.identity
+        if before is not None and self.reader.identity_now() != before:
+            raise SourceChanged(name=self.reader.traits.name)
+
+    # -- plans -------------------------------------------------------------------------------------------------------
+
+    def _first_plan(self) -> Iterator[WindowWork | ZeroRun]:
+        size = self.reader.size_bytes
+        if not self.writer.traits.reads_zero:
+            yield from zero_runs(self.reader.extents(0, size), self.geometry)
+        yield from window_work(self.reader.extents(0, size), self.geometry, (), lambda _window: False)
+
+    def _mark_all(self, works: list[WindowWork]) -> None:
+        """All that may change is known before anything is read: one mark for all, then scanners write at once."""
+        assert self.book is not None
+        everything = range(ENTRIES_PER_PAGE)
+        if works:
+            self.book.mark({work.window: everything if work.only is None else work.only for work in works})
+
+    # -- threads -----------------------------------------------------------------------------------------------------
+
+    def _lanes(self) -> int:
+        return max(1, self.reader.traits.lanes, self.writer.traits.lanes if self._remote else 1)
+
+    def _in_threads(
+        self, plan: Iterator[WindowWork | ZeroRun], process: Callable[[WindowWork | ZeroRun, Buffer], None]
+    ) -> None:
+        self._error = in_threads(
+            plan,
+            lambda item, buffers: process(item, buffers[0]),
+            lanes=self._lanes(),
+            buffer_bytes=request_bytes(remote=self._remote),
+            check=self.check,
+        )
+
+    def _run_direct(self, plan: Iterable[WindowWork | ZeroRun]) -> None:
+        committer = DirectCommitter(self.writer, self.book, self.meter)
+
+        def process(item: WindowWork | ZeroRun, buffer: Buffer) -> None:
+            if isinstance(item, ZeroRun):
+                self.writer.write_zeros(item.start, item.end - item.start)
+                self.meter.add(zeroed=item.end - item.start)
+            else:
+                committer.put(self._copy_window(item, buffer))
+
+        self._in_threads(iter(plan), process)
+        self._finish(committer)
+
+    def _run_held(self, plan: Iterator[WindowWork]) -> None:
+        assert self.book is not None
+        book = self.book
+        committer = HeldCommitter(self.writer, book, self.meter, self.budget)
+
+        def process(item: WindowWork | ZeroRun, buffer: Buffer) -> None:
+            assert isinstance(item, WindowWork)
+            old = book.page(item.window)
+            scan = scan_window(self.reader, item, old, self.geometry, buffer)
+            start, end = self.geometry.window(item.window)
+            self.reader.done_with(start, end)
+            changed = scan.held_bytes + sum(e.size_bytes for e in scan.zero)
+            self.meter.add(done=end - start, read=scan.read_bytes, changed=changed)
+            self.budget.hold(scan.held_bytes, lambda: committer.failed)
+            committer.put(scan)
+
+        self._in_threads(plan, process)
+        self._finish(committer)
+
+    def _finish(self, committer: DirectCommitter | HeldCommitter) -> None:
+        """Record what was done even if a thread failed, so that the next run has less to do; then raise its error."""
+        if self._error is None:
+            committer.end()
+            return
+        try:
+            committer.end()
+        except BaseException as exc:
+            if exc is not self._error:
+                raise self._error from exc
+        raise self._error
+
+    # -- one window, written at once -----------------------------------------------------------------------------------
+
+    def _copy_window(self, work: WindowWork, buffer: Buffer) -> Written:
+        """Read, digest and write a window whose chunks may be overwritten already."""
+        book, geometry = self.book, self.geometry
+        start, end = geometry.window(work.window)
+        old = bytes(PAGE_BYTES) if work.only is None or book is None else book.page(work.window)
+        page = bytearray(old)
+        for position in work.only or ():
+            page[position * ENTRY_BYTES : (position + 1) * ENTRY_BYTES] = ZERO
+        base = work.window * ENTRIES_PER_PAGE
+        read = written = zeroed = 0
+        landed: list[Extent] = []
+        for at, stop in pieces(work.data, buffer.size):
+            self.reader.read_into(at, buffer.view[: stop - at])
+            read += stop - at
+            entries = scan_piece(buffer, at, stop, geometry, digest=book is not None)
+            position = at // geometry.chunk_bytes - base
+            page[position * ENTRY_BYTES : (position + len(entries)) * ENTRY_BYTES] = b"".join(entries)
+            for run_start, run_end in _runs(entries, at, stop, geometry.chunk_bytes):
+                self.budget.spend(run_end - run_start)
+                self.writer.write(run_start, buffer.view[run_start - at : run_end - at])
+                written += run_end - run_start
+                landed.append(Extent(run_start, run_end))
+        clean = self.writer.traits.reads_zero and (book is None or book.virgin)
+        if not clean:
+            for zero in self._zeroed(work, page):
+                self.writer.write_zeros(zero.start, zero.size_bytes)
+                zeroed += zero.size_bytes
+                landed.append(zero)
+        self.reader.done_with(start, end)
+        self.writer.done_with(start, end)
+        done = end - start if work.only is None else read
+        self.meter.add(done=done, read=read, changed=written + zeroed, written=written, zeroed=zeroed)
+        return Written(work.window, bytes(page), written, landed if self._on_extent else landed[:1])
+
+    def _zeroed(self, work: WindowWork, page: bytearray) -> list[Extent]:
+        """Chunks of the window that read zeros now and must be cleared: all that were looked at."""
+        result: list[Extent] = []
+        first = work.window * ENTRIES_PER_PAGE
+        last = min(ENTRIES_PER_PAGE, self.geometry.chunks - first)
+        positions = range(last) if work.only is None else sorted(work.only)
+        covered = [Extent(e.start, e.end) for e in work.data]
+        for position in positions:
+            if page[position * ENTRY_BYTES : (position + 1) * ENTRY_BYTES] != ZERO:
+                continue
+            start, end = self.geometry.chunk(first + position)
+            if work.only is None and self.book is None and not clipped(covered, start, end):
+                continue  # between data extents: a ZeroRun cleared it already
+            if result and result[-1].end == start:
+                result[-1] = Extent(result[-1].start, end, Kind.ZERO)
+            else:
+                result.append(Extent(start, end, Kind.ZERO))
+        return result
+
+
+def _runs(entries: list[bytes], start: int, end: int, chunk_bytes: int) -> Iterator[tuple[int, int]]:
+    """Byte runs of neighbouring chunks that are not zero."""
+    begin = -1
+    for number, entry in enumerate(entries):
+        if entry is ZERO:
+            if begin >= 0:
+                yield begin, start + number * chunk_bytes
+                begin = -1
+        elif begin < 0:
+            begin = start + number * chunk_bytes
+    if begin >= 0:
+        yield begin, end

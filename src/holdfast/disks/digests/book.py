@@ -1,0 +1,168 @@
+"""The book of a run: the digest list and its journal, used in the one order that is crash-safe.
+
+    mark (entries unknown, durable) → overwrite → flush the target → record (digests, durable) → done (journal)
+
+A first sync needs no marks: in a list of generation 0 every window that is not journaled as done is unknown. Its list
+lies at `LIST.unfinished` and gets its name when it is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from holdfast.disks.digests.journal import Journal
+from holdfast.disks.digests.listfile import DigestList
+from holdfast.disks.errors import DiskNotFound, ListDamaged
+from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, ZERO, Geometry
+from holdfast.disks.system.files import publish
+
+__all__ = ["Book", "journal_path", "resized", "unfinished_path"]
+
+_ALL_UNKNOWN = UNKNOWN * ENTRIES_PER_PAGE
+_ALL_ZERO = bytes(PAGE_BYTES)
+
+
+def unfinished_path(path: str) -> str:
+    return path + ".unfinished"
+
+
+def journal_path(path: str) -> str:
+    return path + ".journal"
+
+
+class Book:
+    """Opened for one run by `begin` (first sync) or `continue_from` (a list that has a state)."""
+
+    def __init__(self, path: str, digests: DigestList, source: dict[str, Any] | None, *, virgin: bool = False) -> None:
+        self.path, self.digests = path, digests
+        self.virgin = virgin  # nothing is known and nothing was written: the target is as it was created
+        self.geometry = digests.geometry
+        header = digests.header
+        self.chain = header.chain
+        self._first = header.generation == 0
+        self.journal = Journal(journal_path(path), self.geometry.windows, header.list_id, header.generation)
+        self.resumed = self.journal.found
+        self.same_source = self.journal.start(source)
+
+    @classmethod
+    def begin(cls, path: str, geometry: Geometry, source: dict[str, Any] | None) -> Book:
+        """A new list, or the unfinished one that an earlier run of the same command left."""
+        unfinished = unfinished_path(path)
+        try:
+            digests = DigestList.open(unfinished, writable=True)
+            if digests.geometry == geometry:
+                return cls(path, digests, source)
+            digests.close()
+        except (DiskNotFound, ListDamaged):
+            pass  # nothing to resume from: a list that never was complete vouches for nothing
+        Path(journal_path(path)).unlink(missing_ok=True)
+        return cls(path, DigestList.create(unfinished, geometry), source, virgin=True)
+
+    @classmethod
+    def continue_from(cls, path: str, geometry: Geometry, source: dict[str, Any] | None) -> Book:
+        """A list that describes a target; grown or shrunk to the source's size first if they differ."""
+        digests = DigestList.open(path, writable=True)
+        if digests.geometry != geometry:
+            digests = resized(path, digests, geometry)
+        return cls(path, digests, source)
+
+    def page(self, window: int) -> bytes:
+        """What the target is known to hold. Unknown where a run was cut short and nobody vouches for the page."""
+        page = self.digests.page(window)
+        if self._first:
+            return page if window in self.journal.written else _ALL_UNKNOWN
+        if window in self.journal.touched or self.digests.page_is_sound(window, page):
+            return page
+        return _ALL_UNKNOWN
+
+    def windows_of_interest(self) -> Iterator[tuple[int, int]]:
+        """Runs of windows whose page may hold anything but zeros; the rest need no look where the source is zero."""
+        if self._first:
+            yield 0, self.geometry.windows
+        else:
+            yield from self.digests.windows_with_entries()
+
+    def doubtful_windows(self) -> list[int]:
+        """Windows with unknown entries, which a list of changes does not name. Empty for a settled, sound list."""
+        if self._first:
+            return [w for w in range(self.geometry.windows) if w not in self.journal.written]
+        doubtful = []
+        for first, last in self.windows_of_interest():
+            doubtful += [w for w in range(first, last) if UNKNOWN in self.page(w)]
+        return doubtful
+
+    def mark(self, chunks: Mapping[int, Iterable[int]]) -> None:
+        """Durably mark chunks (window → positions in it) unknown. Only after this may they be overwritten."""
+        self.digests.open_run()
+        self.journal.touch(chunks)
+        before = self.digests.written_bytes
+        for window, positions in chunks.items():
+            page = bytearray(self.page(window))
+            for position in positions:
+                page[position * ENTRY_BYTES : (position + 1) * ENTRY_BYTES] = UNKNOWN
+            if not self._first or window in self.journal.written:
+                self.digests.put(window, bytes(page))
+        if self.digests.written_bytes > before:
+            self.digests.sync()
+
+    def record(self, pages: Mapping[int, bytes], unchanged: Iterable[int] = ()) -> None:
+        """Durably record what the target durably holds, and note the windows as done."""
+        for window, page in pages.items():
+            if page != _ALL_ZERO or self.digests.page(window) != _ALL_ZERO:
+                self.digests.put(window, page)
+        if pages:
+            self.digests.sync()
+        listed = list(unchanged)
+        if pages:
+            self.journal.finish(pages)
+        if listed:
+            self.journal.skip(listed)
+
+    def settle(self, chain: str | None) -> str:
+        """All windows are right: publish the next generation and forget the journal. Returns the root (hex)."""
+        root = self.digests.settle(self.journal.touched, chain)
+        self.digests.close()
+        if self._first:
+            publish(unfinished_path(self.path), self.path)
+        self.journal.close()
+        self.journal.remove()
+        return root
+
+    def abandon(self) -> None:
+        """Close; a later run goes on from here. An untouched settled list stays settled and keeps no journal."""
+        settled = self.digests.header.settled
+        self.digests.close()
+        self.journal.close()
+        if settled and not self.journal.touched.count and not self.journal.done.count:
+            self.journal.remove()
+
+
+def resized(path: str, old: DigestList, geometry: Geometry) -> DigestList:
+    """The list for a disk that grew or shrank: entries kept, the tail chunk unknown, published in place of the old.
+
+    The chunk size is the old list's; a list can only change its disk's size.
+    """
+    new_path = path + ".resized"
+    new = DigestList.create(new_path, geometry)
+    tails = {side.size_bytes // side.chunk_bytes for side in (old.geometry, geometry)}
+    touched = []
+    for first, last in old.windows_with_entries():
+        for window in range(first, min(last, geometry.windows)):
+            page = bytearray(old.checked_page(window))
+            base = window * ENTRIES_PER_PAGE
+            for tail in tails:
+                if base <= tail < base + ENTRIES_PER_PAGE:
+                    at = (tail - base) * ENTRY_BYTES
+                    page[at : at + ENTRY_BYTES] = UNKNOWN
+            for chunk in range(max(0, geometry.chunks - base), ENTRIES_PER_PAGE):
+                page[chunk * ENTRY_BYTES : (chunk + 1) * ENTRY_BYTES] = ZERO
+            new.put(window, bytes(page))
+            touched.append(window)
+    new.sync()
+    new.settle(touched, old.header.chain)
+    new.close()
+    old.close()
+    Path(new_path).replace(path)
+    return DigestList.open(path, writable=True)

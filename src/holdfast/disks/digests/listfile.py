@@ -1,0 +1,204 @@
+"""The digest list as a file: one plane of entries changed in place, the tree above it, two header slots.
+
+An entry never crosses a sector, so a torn page write leaves each entry old or new, and both are safe: before a chunk
+is overwritten its entry is durably UNKNOWN; it gets a digest only after the target's data are durable. Where a page
+does not match its node and no journal vouches for it, all its entries count as unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+
+from blake3 import blake3
+
+from holdfast.disks.digests.tree import NODE_BYTES, NODES_PER_PAGE, Layout, node_of, root_of
+from holdfast.disks.errors import DiskNotFound, ListDamaged
+from holdfast.disks.model.chunks import PAGE_BYTES, UNKNOWN, Geometry
+from holdfast.disks.model.extents import Extent, windows
+from holdfast.disks.readers.rawfile import hole_map
+from holdfast.disks.system.files import opened
+
+__all__ = ["DigestList", "Header"]
+
+_MAGIC = b"HFDIGEST"
+_ALL_UNKNOWN = UNKNOWN * (PAGE_BYTES // len(UNKNOWN))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a list says of itself. `generation` 0 was never complete; `settled` False: a run is, or was, under way."""
+
+    size_bytes: int
+    chunk_bytes: int
+    list_id: str
+    sequence: int = 0
+    generation: int = 0
+    settled: bool = False
+    chain: str | None = None
+    root: str | None = None
+    digest: str = "blake3-128"
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry(self.size_bytes, self.chunk_bytes)
+
+
+def _packed(header: Header) -> bytes:
+    text = json.dumps(asdict(header)).encode()
+    body = _MAGIC + len(text).to_bytes(4, "little") + text
+    return (body + blake3(body).digest(16)).ljust(PAGE_BYTES, b"\0")
+
+
+def _unpacked(slot: bytes) -> Header | None:
+    if slot[:8] != _MAGIC:
+        return None
+    size = int.from_bytes(slot[8:12], "little")
+    body, check = slot[: 12 + size], slot[12 + size : 28 + size]
+    if blake3(body).digest(16) != check:
+        return None
+    try:
+        return Header(**json.loads(body[12:]))
+    except (TypeError, ValueError):
+        return None
+
+
+class DigestList:
+    """One open list. Not for several threads at once, `page` excepted."""
+
+    def __init__(self, path: str, fd: int, header: Header) -> None:
+        self.path, self._fd, self.header = path, fd, header
+        self.geometry = header.geometry
+        self._layout = Layout(self.geometry)
+        self._leaf = self._layout.first_leaf
+        self._nodes_at = self._layout.page_offset(1, 0)
+        self.written_bytes = 0
+
+    @classmethod
+    def create(cls, path: str, geometry: Geometry) -> DigestList:
+        """A list of generation 0, sparse, replacing whatever was at `path`."""
+        fd = opened(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        made = cls(path, fd, Header(geometry.size_bytes, geometry.chunk_bytes, secrets.token_hex(16)))
+        os.ftruncate(fd, made._layout.size_bytes)
+        made._write_header(made.header)
+        return made
+
+    @classmethod
+    def open(cls, path: str, *, writable: bool = False) -> DigestList:
+        """Raises DiskNotFound, ListDamaged. A settled list's upper tree is checked here, its pages as they are read."""
+        try:
+            fd = opened(path, os.O_RDWR if writable else os.O_RDONLY)
+        except IsADirectoryError as exc:
+            raise DiskNotFound(kind="digest list", name=path) from exc
+        try:
+            slots = [_unpacked(os.pread(fd, PAGE_BYTES, n * PAGE_BYTES)) for n in (0, 1)]
+            valid = [slot for slot in slots if slot is not None]
+            if not valid:
+                raise ListDamaged(name=path, problem="it has no valid header")
+            found = cls(path, fd, max(valid, key=lambda h: h.sequence))
+            if os.fstat(fd).st_size < found._layout.size_bytes:
+                raise ListDamaged(name=path, problem="it is shorter than its disk needs")
+            if found.header.settled:
+                found._check_upper_tree()
+            return found
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def page(self, window: int) -> bytes:
+        """The 4096 bytes of entries of a window, as they stand in the file."""
+        return os.pread(self._fd, PAGE_BYTES, self._leaf + window * PAGE_BYTES)
+
+    def page_is_sound(self, window: int, page: bytes) -> bool:
+        """Whether a page is the one that the tree was last settled with."""
+        return node_of(page) == os.pread(self._fd, NODE_BYTES, self._nodes_at + window * NODE_BYTES)
+
+    def checked_page(self, window: int) -> bytes:
+        """The page if it is sound, else all unknown."""
+        page = self.page(window)
+        return page if self.page_is_sound(window, page) else _ALL_UNKNOWN
+
+    def windows_with_entries(self) -> Iterator[tuple[int, int]]:
+        """Runs of windows whose pages are not holes in the list file; all others are zero pages."""
+        end = self._leaf + self.geometry.windows * PAGE_BYTES
+        stored = (Extent(e.start - self._leaf, e.end - self._leaf) for e in hole_map(self._fd, self._leaf, end))
+        yield from windows(stored, PAGE_BYTES)
+
+    def _check_upper_tree(self) -> None:
+        """Raises ListDamaged where an inner node does not match. Reads 2 MiB per TiB of disk."""
+        pages = self._layout.level_pages()
+        for level in range(1, len(pages)):
+            for number in range(pages[level]):
+                page = os.pread(self._fd, PAGE_BYTES, self._layout.page_offset(level, number))
+                node = node_of(page)
+                if level + 1 < len(pages):
+                    at = self._layout.page_offset(level + 1, 0) + number * NODE_BYTES
+                    expected = os.pread(self._fd, NODE_BYTES, at)
+                else:
+                    node, expected = root_of(self.geometry, node), bytes.fromhex(self.header.root or "")
+                if node != expected:
+                    raise ListDamaged(name=self.path, problem=f"its tree does not match at level {level}")
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def put(self, window: int, page: bytes) -> None:
+        """Replace a page; durable after `sync`."""
+        os.pwrite(self._fd, page, self._leaf + window * PAGE_BYTES)
+        self.written_bytes += PAGE_BYTES
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd)
+
+    def open_run(self) -> None:
+        """Say durably that a run is under way, so that nobody takes the root for the truth."""
+        if self.header.settled:
+            self._write_header(replace(self.header, settled=False))
+            self.sync()
+
+    def settle(self, touched: Iterable[int], chain: str | None) -> str:
+        """Recompute the tree above the touched windows, publish the next generation durably, return the root (hex).
+
+        The caller made the pages durable and complete. A crash in between leaves the list open, and its journal says
+        which pages to believe.
+        """
+        changed = sorted(set(touched))
+        pages = self._layout.level_pages()
+        level_pages: dict[int, bytes] = {}
+        for level in range(1, len(pages)):
+            parents: dict[int, bytearray] = {}
+            for number in changed:
+                below = level_pages.get(number) if level > 1 else None
+                child = below if below is not None else self._page_at(level - 1, number)
+                parent = number // NODES_PER_PAGE
+                if parent not in parents:
+                    parents[parent] = bytearray(self._page_at(level, parent))
+                slot = number % NODES_PER_PAGE * NODE_BYTES
+                parents[parent][slot : slot + NODE_BYTES] = node_of(child)
+            level_pages = {number: bytes(page) for number, page in parents.items()}
+            for number, page in level_pages.items():
+                os.pwrite(self._fd, page, self._layout.page_offset(level, number))
+                self.written_bytes += PAGE_BYTES
+            changed = sorted(level_pages)
+        self.sync()
+        top = self._page_at(len(pages) - 1, 0)
+        root = root_of(self.geometry, node_of(top)).hex()
+        generation = self.header.generation + 1
+        self._write_header(replace(self.header, settled=True, generation=generation, chain=chain, root=root))
+        self.sync()
+        return root
+
+    def _page_at(self, level: int, number: int) -> bytes:
+        return os.pread(self._fd, PAGE_BYTES, self._layout.page_offset(level, number))
+
+    def _write_header(self, header: Header) -> None:
+        header = replace(header, sequence=header.sequence + 1)
+        os.pwrite(self._fd, _packed(header), header.sequence % 2 * PAGE_BYTES)
+        self.header = header

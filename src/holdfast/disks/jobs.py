@@ -1,0 +1,306 @@
+"""Whole jobs on locators: what the CLI and the mover run. Each is a short story; the work is in the rooms beside."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.disks.budget import Budget
+from holdfast.disks.copying import copy_disk
+from holdfast.disks.digests.book import Book, journal_path, unfinished_path
+from holdfast.disks.digests.listfile import DigestList
+from holdfast.disks.errors import (
+    DisksDiffer,
+    DiskUsage,
+    ListMismatch,
+    TargetHasContent,
+)
+from holdfast.disks.model.chunks import CHUNK_BYTES, ENTRIES_PER_PAGE, Geometry
+from holdfast.disks.model.extents import Extent
+from holdfast.disks.model.locator import Locator
+from holdfast.disks.model.report import Report, Watcher
+from holdfast.disks.opening import Access, holds_data, open_reader, open_writer, require_writable
+from holdfast.disks.planning import by_window
+from holdfast.disks.readers.protocol import ChangeList, Reader
+from holdfast.disks.verifying import compare_disks, verify_disk, verify_sample
+from holdfast.disks.writers.nowhere import NowhereWriter
+from holdfast.disks.writers.protocol import Writer
+
+__all__ = ["CopyJob", "Difference", "diff", "digest", "run_copy", "verify"]
+
+
+@dataclass(frozen=True)
+class CopyJob:
+    """One copy. `digests`: write a list of the target's state here. `base`: the list of the state that the target
+    holds; it is brought up to date. At most one of them. `verify`: none, sample or full; None: sample for remote
+    targets that keep a list, none for others. `chain`: the name of the source's state for the next run."""
+
+    source: Locator
+    target: Locator
+    digests: str | None = None
+    base: str | None = None
+    overwrite: bool = False
+    verify: str | None = None
+    changes: ChangeList | None = None
+    chain: str | None = None
+    source_unchanged: bool = False
+    keep_cache: bool = False
+    chunk_bytes: int = CHUNK_BYTES
+    budget: Budget = field(default_factory=Budget)
+    seed: int | None = None
+
+
+def run_copy(
+    job: CopyJob,
+    *,
+    check: Callable[[], None] = lambda: None,
+    watcher: Watcher | None = None,
+    on_extent: Callable[[Extent], None] | None = None,
+) -> Report:
+    """Copy, verify, publish. Raises a HoldfastError; the same job run again resumes."""
+    if job.digests is not None and job.base is not None:
+        raise DiskUsage(field="base", problem="give --digests for a first copy or --base for the next, not both")
+    if job.verify not in (None, "none") and job.digests is None and job.base is None:
+        raise DiskUsage(field="verify", problem="verifying needs a digest list; add --digests LIST")
+    require_writable(job.source, job.target)
+    reader = open_reader(job.source, Access(job.keep_cache, job.source_unchanged))
+    try:
+        return _copy_from(reader, job, check, watcher, on_extent)
+    finally:
+        reader.close()
+
+
+def _copy_from(
+    reader: Reader,
+    job: CopyJob,
+    check: Callable[[], None],
+    watcher: Watcher | None,
+    on_extent: Callable[[Extent], None] | None,
+) -> Report:
+    book = _open_book(reader, job)
+    try:
+        writer = open_writer(
+            job.target,
+            reader.size_bytes,
+            virgin=book is None or book.virgin,
+            in_place=job.base is not None,
+            overwrite=job.overwrite,
+        )
+    except BaseException:
+        if book is not None:
+            book.abandon()
+        raise
+    try:
+        report = copy_disk(
+            reader,
+            writer,
+            book,
+            changes=job.changes,
+            budget=job.budget,
+            check=check,
+            watcher=watcher,
+            on_extent=on_extent,
+        )
+        writer.flush()
+        if book is not None:
+            _verify_and_repair(reader, writer, book, job, report, check)
+    except BaseException:
+        writer.abandon()
+        if book is not None:
+            book.abandon()
+        raise
+    writer.finish()
+    if book is not None:
+        report.root = book.settle(job.chain if job.changes is None else job.changes.now)
+    return report
+
+
+def _open_book(reader: Reader, job: CopyJob) -> Book | None:
+    """The list for this run, after everything that may be refused has been."""
+    source = reader.traits.identity
+    if job.base is not None:
+        known = DigestList.open(job.base)
+        chunk_bytes = known.geometry.chunk_bytes
+        known.close()
+        return Book.continue_from(job.base, Geometry(reader.size_bytes, chunk_bytes), source)
+    if job.digests is None:
+        return None
+    unfinished = Path(unfinished_path(job.digests)).exists() and Path(journal_path(job.digests)).exists()
+    if Path(job.digests).exists() and not job.overwrite:
+        raise ListMismatch(
+            name=job.digests, problem="it is complete already; use --base to go on from it, or --overwrite"
+        )
+    if not unfinished and not job.overwrite and not job.target.is_url and holds_data(job.target.address):
+        raise TargetHasContent(name=job.target.name)
+    return Book.begin(job.digests, Geometry(reader.size_bytes, job.chunk_bytes), source)
+
+
+# -- verify ---------------------------------------------------------------------------------------------------------
+
+
+def _verify_and_repair(
+    reader: Reader, writer: Writer, book: Book, job: CopyJob, report: Report, check: Callable[[], None]
+) -> None:
+    """Read back what the job asks for; what differs is marked unknown, copied again and read again, once."""
+    mode = job.verify or ("sample" if writer.traits.remote else "none")
+    if mode == "none":
+        return
+    back = _reader_of_target(writer, job)
+    try:
+        bad, read = _read_back(back, book, mode, job, check)
+        report.verified, report.verified_bytes = mode, read
+        if bad:
+            report.notes.append(f"{len(bad)} extents differed when read back and were copied again")
+            _repair(reader, writer, book, bad, job)
+            bad, read = _read_back(back, book, "full" if mode == "full" else mode, job, check)
+            report.verified_bytes += read
+        if bad:
+            book.mark(_positions(book.geometry, bad))
+            raise DisksDiffer(name=job.target.name, count=len(bad), first=str(bad[0]), extents=_listed(bad))
+    finally:
+        back.close()
+
+
+def _reader_of_target(writer: Writer, job: CopyJob) -> Reader:
+    """The target as a source, its cache dropped so that the device answers."""
+    from dataclasses import replace
+
+    target = job.target
+    unfinished = Path(unfinished_path(target.address))
+    if not target.is_url and unfinished.exists():
+        target = replace(target, address=str(unfinished), format=target.format or "raw")
+    writer.done_with(0, writer.size_bytes)
+    return open_reader(target, Access(own=True))
+
+
+def _read_back(
+    back: Reader, book: Book, mode: str, job: CopyJob, check: Callable[[], None]
+) -> tuple[list[Extent], int]:
+    if mode == "full":
+        return verify_disk(back, book.digests, book.page, check=check)
+    seed = job.seed if job.seed is not None else random.SystemRandom().getrandbits(32)
+    return verify_sample(back, book.digests, book.page, seed=seed, check=check)
+
+
+def _repair(reader: Reader, writer: Writer, book: Book, bad: list[Extent], job: CopyJob) -> None:
+    """Mark and copy exactly the extents that differ."""
+    chain = book.chain or "repair"
+    kept, book.chain = book.chain, chain
+    try:
+        book.journal.done.clear()
+        copy_disk(reader, writer, book, changes=ChangeList(chain, chain, bad, "repair"), budget=job.budget)
+        writer.flush()
+    finally:
+        book.chain = kept
+
+
+def _positions(geometry: Geometry, bad: list[Extent]) -> dict[int, list[int]]:
+    result = {}
+    for window, extents in by_window(bad, geometry):
+        first = window * ENTRIES_PER_PAGE
+        result[window] = [
+            n - first
+            for e in extents
+            for n in range(e.start // geometry.chunk_bytes, -(-e.end // geometry.chunk_bytes))
+        ]
+    return result
+
+
+def _listed(extents: list[Extent]) -> list[dict[str, int]]:
+    """At most a thousand, for records and answers."""
+    return [{"start": e.start, "end": e.end} for e in extents[:1000]]
+
+
+# -- diff, verify, digest --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two disks, or a disk and its list, differ; `read_bytes` says how much was looked at."""
+
+    extents: list[Extent]
+    read_bytes: int
+    root: str | None = None
+
+    @property
+    def equal(self) -> bool:
+        return not self.extents
+
+
+def verify(
+    target: Locator,
+    digests: str,
+    *,
+    mode: str = "full",
+    seed: int = 0,
+    mark: bool = False,
+    watcher: Watcher | None = None,
+) -> Difference:
+    """Read a disk and compare it with its list. With `mark` differing chunks become unknown in the list, so that the
+    next `copy --base` repairs them. Raises ListMismatch where a run on the list is unfinished."""
+    with_list = DigestList.open(digests)
+    reader = open_reader(target)
+    try:
+        if not with_list.header.settled:
+            raise ListMismatch(name=digests, problem="a copy with it is unfinished; run that again first")
+        if mode == "full":
+            bad, read = verify_disk(reader, with_list, watcher=watcher)
+        else:
+            bad, read = verify_sample(reader, with_list, seed=seed)
+        if bad and mark:
+            book = Book.continue_from(digests, with_list.geometry, None)
+            book.mark(_positions(with_list.geometry, bad))
+            book.abandon()
+        return Difference(bad, read, with_list.header.root)
+    finally:
+        reader.close()
+        with_list.close()
+
+
+def diff(one: Locator, other: Locator, *, watcher: Watcher | None = None) -> Difference:
+    """Compare two disks byte by byte; a longer tail counts as different only where it is not zero."""
+    left = open_reader(one)
+    try:
+        right = open_reader(other)
+        try:
+            return Difference(*compare_disks(left, right, watcher=watcher))
+        finally:
+            right.close()
+    finally:
+        left.close()
+
+
+def digest(
+    source: Locator,
+    digests: str | None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+    chain: str | None = None,
+    overwrite: bool = False,
+    watcher: Watcher | None = None,
+) -> Report:
+    """Make the digest list of a disk; without a path only its root is told."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="holdfast-digest-") as folder:
+        path = digests or str(Path(folder) / "list")
+        if digests is not None and Path(digests).exists():
+            if not overwrite:
+                raise ListMismatch(name=digests, problem="it exists; pass --overwrite to make it anew")
+            Path(unfinished_path(digests)).unlink(missing_ok=True)
+        reader = open_reader(source)
+        try:
+            Path(unfinished_path(path)).unlink(missing_ok=True)
+            book = Book.begin(path, Geometry(reader.size_bytes, chunk_bytes), reader.traits.identity)
+            try:
+                report = copy_disk(reader, NowhereWriter(reader.size_bytes), book, watcher=watcher)
+            except BaseException:
+                book.abandon()
+                raise
+            report.why, report.written_bytes = "digest", 0
+            report.root = book.settle(chain)
+            return report
+        finally:
+            reader.close()

@@ -1,0 +1,1 @@
+"""Values without I/O: extents and their algebra, chunks and digests, locators, reports."""

@@ -1,0 +1,72 @@
+"""Chunks: the unit of digesting and of writing, and what a digest entry says.
+
+A chunk is 64 KiB unless told: few bytes written per change (`docs/benchmarks/disks.md`). Its entry in a digest list is
+16 bytes: the first 128 bits of its BLAKE3, or one of two words. The last chunk of a disk may be short; its digest is
+that of its bytes, so its length is part of what is digested. 256 entries fill a page of a list and describe a *window*
+of the disk (16 MiB): the unit of work, of journaling and of integrity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from holdfast.core.units import KIB
+
+__all__ = [
+    "CHUNK_BYTES",
+    "ENTRIES_PER_PAGE",
+    "ENTRY_BYTES",
+    "PAGE_BYTES",
+    "UNKNOWN",
+    "ZERO",
+    "Geometry",
+    "digest_of",
+]
+
+CHUNK_BYTES = 64 * KIB
+ENTRY_BYTES = 16
+PAGE_BYTES = 4096
+ENTRIES_PER_PAGE = PAGE_BYTES // ENTRY_BYTES
+ZERO = b"\x00" * ENTRY_BYTES  # the chunk reads as zeros, or was never written to a target that reads zeros
+UNKNOWN = b"\xff" * ENTRY_BYTES  # nobody can say what the target holds here: write it whatever the source says
+
+
+def digest_of(data: memoryview | bytes | bytearray) -> bytes:
+    """The entry of a chunk that is not all zeros. ZERO and UNKNOWN cannot come out but by a 2^-127 accident."""
+    return blake3(data).digest(ENTRY_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How a disk of `size_bytes` falls into chunks and windows."""
+
+    size_bytes: int
+    chunk_bytes: int = CHUNK_BYTES
+
+    def __post_init__(self) -> None:
+        if self.size_bytes < 0 or self.chunk_bytes < 4096 or self.chunk_bytes & (self.chunk_bytes - 1):
+            raise ValueError(f"no geometry of {self.size_bytes} bytes in chunks of {self.chunk_bytes}")
+
+    @property
+    def window_bytes(self) -> int:
+        return self.chunk_bytes * ENTRIES_PER_PAGE
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.size_bytes // self.chunk_bytes)
+
+    @property
+    def windows(self) -> int:
+        return -(-self.chunks // ENTRIES_PER_PAGE)
+
+    def window(self, number: int) -> tuple[int, int]:
+        """The byte range of a window, cut at the disk's end."""
+        start = number * self.window_bytes
+        return start, min(start + self.window_bytes, self.size_bytes)
+
+    def chunk(self, number: int) -> tuple[int, int]:
+        """The byte range of a chunk, cut at the disk's end."""
+        start = number * self.chunk_bytes
+        return start, min(start + self.chunk_bytes, self.size_bytes)

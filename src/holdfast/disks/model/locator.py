@@ -1,0 +1,84 @@
+"""Locators: where a disk's bytes are, as a value that travels to a child process.
+
+The address is a secret (a SAS URL opens the disk to whoever has it), so it never shows in a repr, a log or an error;
+`Locator.name` is what may be shown. `properties` say what the engine may rely on.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from holdfast.core.clock import format_utc, parse_utc
+
+__all__ = ["Locator", "shown"]
+
+
+def shown(address: str) -> str:
+    """The address without its query and password: safe to print."""
+    if "://" not in address:
+        return address
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    if parts.port:
+        host = f"{host}:{parts.port}"
+    query = "" if parts.scheme in ("http", "https") else parts.query
+    return urlunsplit((parts.scheme, host, parts.path, query, ""))
+
+
+@dataclass(frozen=True)
+class Locator:
+    """One disk's address.
+
+    `address`: a path, `-`, `nbd://…`, `nbd+unix:///EXPORT?socket=…`, or `http(s)://…`.
+    `format`: raw, qcow2, vhd, vhdx, vmdk, vdi (files), page-blob, azure-disk, range (URLs); None: by suffix and scheme.
+    `size_bytes`: the disk's size, without any footer; None: ask it.
+    `reads_zero`: the target is new and reads zeros all over. `alignment`: of writes, in bytes.
+    `chain`: identity of this disk state in a chain of changes; `changed_since`: the state that `previous` names.
+    `previous`: address of the older snapshot that a page-range difference is asked against (a secret too).
+    `expires_at`: when the address stops working; the engine asks its `renew()` before.
+    """
+
+    address: str
+    format: str | None = None
+    size_bytes: int | None = None
+    alignment: int = 1
+    reads_zero: bool = False
+    chain: str | None = None
+    changed_since: str | None = None
+    previous: str | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        return shown(self.address)
+
+    @property
+    def is_url(self) -> bool:
+        return "://" in self.address
+
+    @property
+    def is_stream(self) -> bool:
+        return self.address == "-"
+
+    def __repr__(self) -> str:
+        return f"Locator({self.name!r}, format={self.format!r}, size_bytes={self.size_bytes!r})"
+
+    def renewed(self, address: str, expires_at: datetime | None = None) -> Locator:
+        return replace(self, address=address, expires_at=expires_at)
+
+    def to_json(self) -> str:
+        """JSON with the secret address: for a pipe to the mover, never for a log."""
+        fields: dict[str, Any] = asdict(self)
+        fields["expires_at"] = format_utc(self.expires_at) if self.expires_at else None
+        return json.dumps(fields)
+
+    @classmethod
+    def from_json(cls, text: str) -> Locator:
+        fields = json.loads(text)
+        if fields.get("expires_at"):
+            fields["expires_at"] = parse_utc(fields["expires_at"])
+        return cls(**fields)

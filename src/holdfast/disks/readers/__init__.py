@@ -1,0 +1,1 @@
+"""Where bytes come from: `protocol.py` is the contract, each other file one kind of source."""

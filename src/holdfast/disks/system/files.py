@@ -1,0 +1,176 @@
+"""Opening files and devices: sizes, identities, locks, mounts, and files that appear whole."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from holdfast.disks.errors import DiskNotFound, TargetInUse
+
+__all__ = [
+    "identity_of",
+    "in_use_reason",
+    "is_device",
+    "lock_for_reading",
+    "lock_for_writing",
+    "opened",
+    "publish",
+    "same_file",
+    "size_of",
+    "sync_folder",
+]
+
+_BLKGETSIZE64 = 0x80081272
+_OFD_GETLK, _OFD_SETLK = 36, 37
+# QEMU's image locking (block/file-posix.c): byte 100+n is locked by whoever uses permission n, byte 200+n by whoever
+# does not share it. 0 is consistent read, 1 write, 3 resize.
+_QEMU_USES, _QEMU_UNSHARED, _WRITE, _RESIZE = 100, 200, 1, 3
+
+
+def opened(path: str, flags: int) -> int:
+    """os.open with our error for an absent file."""
+    try:
+        return os.open(path, flags | os.O_CLOEXEC, 0o644)
+    except FileNotFoundError as exc:
+        raise DiskNotFound(kind="disk", name=path) from exc
+
+
+def is_device(path: str) -> bool:
+    try:
+        return stat.S_ISBLK(Path(path).stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def size_of(fd: int) -> int:
+    """Bytes of a regular file or a block device."""
+    status = os.fstat(fd)
+    if stat.S_ISBLK(status.st_mode):
+        raw = fcntl.ioctl(fd, _BLKGETSIZE64, b"\0" * 8)
+        return int(struct.unpack("Q", raw)[0])
+    return status.st_size
+
+
+def identity_of(fd: int) -> dict[str, object] | None:
+    """What tells one state of a file from another; None for devices, whose times say nothing about their bytes."""
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return {
+        "kind": "file",
+        "inode": status.st_ino,
+        "size_bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,
+    }
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two paths lead to one file or device, through any links."""
+    try:
+        a, b = Path(one).stat(), Path(other).stat()
+    except OSError:
+        return False
+    if stat.S_ISBLK(a.st_mode) and stat.S_ISBLK(b.st_mode):
+        return a.st_rdev == b.st_rdev
+    return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
+
+
+def _lock(fd: int, kind: int, start: int, length: int) -> bool:
+    flock = struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0)
+    try:
+        fcntl.fcntl(fd, _OFD_SETLK, flock)
+    except OSError:
+        return False
+    return True
+
+
+def _locked_by_other(fd: int, byte: int) -> bool:
+    flock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+    answer = fcntl.fcntl(fd, _OFD_GETLK, flock)
+    return bool(struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK)
+
+
+def lock_for_reading(fd: int, name: str) -> None:
+    """Tell QEMU's tools that we do not share writing, and refuse if one of them is writing now.
+
+    Where the file system knows no locks, nothing is promised and nothing fails.
+    """
+    for permission in (_WRITE, _RESIZE):
+        if not _lock(fd, fcntl.F_RDLCK, _QEMU_UNSHARED + permission, 1):
+            return
+    if _locked_by_other(fd, _QEMU_USES + _WRITE):
+        raise TargetInUse(name=name, problem="a machine or a tool has it open for writing", field="source")
+
+
+def lock_for_writing(fd: int, name: str) -> None:
+    """Claim writing as QEMU would, and take our own lock, so that two copiers cannot share one target."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        raise TargetInUse(name=name, problem="another copy writes to it") from exc
+    if not _lock(fd, fcntl.F_RDLCK, _QEMU_USES + _WRITE, 1):
+        return
+    for permission in (0, _WRITE):  # nobody may be reading consistently or writing
+        _lock(fd, fcntl.F_RDLCK, _QEMU_UNSHARED + permission, 1)
+    if _locked_by_other(fd, _QEMU_UNSHARED + _WRITE):
+        # our own two shared locks do not count: the question is asked for this open file description
+        raise TargetInUse(name=name, problem="a machine or a tool relies on it")
+
+
+def in_use_reason(path: str) -> str | None:
+    """Why a device or file must not be written now: mounted, swap, or the backing of a loop device. None if free."""
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISBLK(status.st_mode):
+        numbers = {status.st_rdev}
+        folder = Path(f"/sys/dev/block/{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}")
+        for part in folder.glob("*/dev"):
+            major, minor = part.read_text().strip().split(":")
+            numbers.add(os.makedev(int(major), int(minor)))
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            major, minor = line.split()[2].split(":")
+            if os.makedev(int(major), int(minor)) in numbers:
+                return f"it is mounted at {line.split()[4]}"
+        for held in folder.glob("holders/*"):
+            return f"{held.name} is built on it"
+    for line in Path("/proc/swaps").read_text().splitlines()[1:]:
+        if same_file(line.split()[0], path):
+            return "it is swap space"
+    if stat.S_ISREG(status.st_mode):
+        real = os.path.realpath(path)
+        for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+            with contextlib.suppress(OSError):  # the loop device went away between listing and reading
+                if backing.read_text().strip() == real:
+                    return f"{backing.parts[3]} is attached to it"
+    return None
+
+
+def sync_folder(path: str) -> None:
+    """Make a rename or a creation in the folder of `path` durable."""
+    fd = os.open(Path(path).absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def publish(unfinished: str, final: str) -> None:
+    """Give a complete and synced file its name, durably."""
+    Path(unfinished).replace(final)
+    sync_folder(final)
+
+
+@contextlib.contextmanager
+def closing_fd(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)

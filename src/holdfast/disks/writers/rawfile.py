@@ -1,0 +1,145 @@
+"""Raw files and block devices as targets, sparse where the file system allows."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+
+from holdfast.core.units import MIB
+from holdfast.disks.errors import NoSpaceLeft, TargetTooSmall, WriteFailed
+from holdfast.disks.system import linux
+from holdfast.disks.system.files import lock_for_writing, opened, publish, size_of
+from holdfast.disks.writers.protocol import TargetTraits
+
+__all__ = ["RawFileWriter", "write_failure", "write_fully"]
+
+_ZEROS = memoryview(bytes(MIB))
+# Pages are dropped this far behind the writers: halved, a writer waits for the device; doubled, twice as much cache.
+_BEHIND_BYTES = 64 * MIB
+
+
+def write_failure(name: str, offset: int, size: int, exc: OSError) -> WriteFailed:
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpaceLeft(name=name, offset=offset, size_bytes=size)
+    return WriteFailed(name=name, offset=offset, size_bytes=size, problem=str(exc))
+
+
+def write_fully(fd: int, name: str, offset: int, data: memoryview) -> None:
+    """pwrite until all is taken."""
+    at, size = 0, len(data)
+    while at < size:
+        try:
+            at += os.pwrite(fd, data[at:] if at else data, offset + at)
+        except OSError as exc:
+            raise write_failure(name, offset + at, size - at, exc) from exc
+
+
+class RawFileWriter:
+    """Writes with pwrite, clears with hole punching, and writes back behind itself.
+
+    `path` is where bytes go; `final` is the name that the file gets when it is complete (None: it has its name).
+    A `trailer` (a VHD footer) follows the disk's bytes and is written by `finish`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        size_bytes: int,
+        *,
+        fresh: bool,
+        final: str | None = None,
+        trailer: bytes = b"",
+    ) -> None:
+        self.path, self._final, self._trailer = path, final, trailer
+        self._fd = opened(path, os.O_RDWR | (os.O_CREAT if fresh else 0))
+        try:
+            lock_for_writing(self._fd, path)
+            status = os.fstat(self._fd)
+            self._regular = stat.S_ISREG(status.st_mode)
+            if self._regular:
+                if fresh:
+                    os.ftruncate(self._fd, 0)
+                os.ftruncate(self._fd, size_bytes + len(trailer))
+                self._block_bytes = status.st_blksize
+            else:
+                actual = size_of(self._fd)
+                if actual < size_bytes:
+                    raise TargetTooSmall(name=path, actual_bytes=actual, needed_bytes=size_bytes)
+                self._block_bytes = 4096
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self.size_bytes = size_bytes
+        lanes = min(4, os.cpu_count() or 2)
+        self.traits = TargetTraits(name=final or path, reads_zero=fresh and self._regular, lanes=lanes)
+        self._lock = threading.Lock()
+        self._behind: list[tuple[int, int]] = []
+        self._behind_bytes = 0
+
+    def write(self, offset: int, data: memoryview) -> None:
+        write_fully(self._fd, self.path, offset, data)
+
+    def write_zeros(self, offset: int, size_bytes: int) -> None:
+        """Punch whole blocks and write the ragged edges, which hole punching may not free but always clears."""
+        try:
+            if self._regular:
+                if linux.punch_hole(self._fd, offset, size_bytes):
+                    return
+            elif (
+                offset % 512 == 0
+                and size_bytes % 512 == 0
+                and (linux.punch_hole(self._fd, offset, size_bytes) or linux.zero_range(self._fd, offset, size_bytes))
+            ):
+                return
+        except OSError as exc:
+            raise write_failure(self.path, offset, size_bytes, exc) from exc
+        at, end = offset, offset + size_bytes
+        while at < end:
+            count = min(end - at, len(_ZEROS))
+            write_fully(self._fd, self.path, at, _ZEROS[:count])
+            at += count
+
+    def done_with(self, start: int, end: int) -> None:
+        """Start writing the range back; wait for, and drop, what was started 64 MiB ago.
+
+        So a copy never fills memory with dirty pages that one sync at the end must wait for.
+        """
+        linux.start_writeback(self._fd, start, end - start)
+        with self._lock:
+            self._behind.append((start, end))
+            self._behind_bytes += end - start
+            ready = []
+            while self._behind_bytes > _BEHIND_BYTES:
+                first = self._behind.pop(0)
+                self._behind_bytes -= first[1] - first[0]
+                ready.append(first)
+        for first_start, first_end in ready:
+            linux.wait_writeback(self._fd, first_start, first_end - first_start)
+            linux.let_go(self._fd, first_start, first_end - first_start)
+
+    def flush(self) -> None:
+        try:
+            os.fdatasync(self._fd)
+        except OSError as exc:
+            raise write_failure(self.path, 0, self.size_bytes, exc) from exc
+
+    def finish(self) -> None:
+        try:
+            if self._trailer:
+                write_fully(self._fd, self.path, self.size_bytes, memoryview(self._trailer))
+            os.fsync(self._fd)
+            with self._lock:
+                left, self._behind = self._behind, []
+            for start, end in left:
+                linux.let_go(self._fd, start, end - start)
+        except OSError as exc:
+            raise write_failure(self.path, 0, self.size_bytes, exc) from exc
+        finally:
+            os.close(self._fd)
+        if self._final is not None:
+            publish(self.path, self._final)
+
+    def abandon(self) -> None:
+        os.close(self._fd)
