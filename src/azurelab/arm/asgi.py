@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from azurelab.app import Lab
 
 __all__ = ["Asgi", "Mount", "read_body", "send_response"]
+
+HOLD_S = 20.0
+"""Longest time that a poll waits; below the read timeouts of az (no less than 60 s) and the SDKs (300 s)."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -81,6 +85,8 @@ class Asgi:
                 call.caller = lab.tokens.principal(call.headers, call.base_url)
                 fault = lab.faults.take(call.method, call.path)
             if fault is None:
+                if hit is not None and hit[0].polls:
+                    await self._hold(hit[1]["id"])
                 return lab.arm.handle(call)
             return await self._faulty(call, fault)
         except ArmError as exc:
@@ -88,6 +94,19 @@ class Asgi:
         except Exception as exc:  # noqa: BLE001  the client gets Azure's 500; the bug is recorded, tests look for it
             error = lab.bug(exc, traceback.format_exc())
             return Response(error.status, error.body())
+
+    async def _hold(self, operation_id: str) -> None:
+        """A poll of an operation whose time does not pass by the clock waits for its end: done by the first poll."""
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(done.set)
+
+        if self._lab.operations.when_done(operation_id, tell):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), HOLD_S)
 
     async def _faulty(self, call: Call, fault: dict[str, Any]) -> Response | None:
         lab, kind = self._lab, fault["kind"]

@@ -137,9 +137,9 @@ def _values(doc: Any, steps: list[str], at: int) -> Iterator[tuple[bool, Any]]:
         yield from _values(value, steps, at + 1)
 
 
-def etag_of(rtype: ResourceType | None, resource: Resource) -> str:
+def etag_of(kind: Etags, resource: Resource) -> str:
     """The entity tag of the document as it is stored now."""
-    if rtype is not None and rtype.etags is Etags.COUNTER:
+    if kind is Etags.COUNTER:
         return f'"{resource.version}"'
     digest = hashlib.md5(f"{resource.key}#{resource.version}".encode(), usedforsecurity=False).digest()
     return f'W/"{uuid.UUID(bytes=digest)}"'

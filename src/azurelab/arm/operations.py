@@ -83,6 +83,7 @@ class Operations:
         self._ended = threading.Condition(self._lock)
         self._pool = ThreadPoolExecutor(max_workers=48, thread_name_prefix="azurelab-lro")
         self._closed = False
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -103,6 +104,7 @@ class Operations:
             self._closed = True
             self._turn.notify_all()
             self._ended.notify_all()
+            self._watchers.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     # -- accepting ----------------------------------------------------------------------------------------------
@@ -271,6 +273,9 @@ class Operations:
         self._release(op)
         with self._lock:
             self._ended.notify_all()
+            watchers = self._watchers.pop(op.id, [])
+        for call in watchers:
+            call()
 
     def _conclude(self, op: Operation, ctx: Context, verb: Verb) -> None:
         """Under the lock: the last changes, the resource's state, the operation's result."""
@@ -310,6 +315,15 @@ class Operations:
             if not self._ended.wait_for(lambda: op.done or self._closed, timeout_s):
                 raise TimeoutError(f"operation {operation_id} on {op.resource} still runs")
             return op
+
+    def when_done(self, operation_id: str, call: Callable[[], None]) -> bool:
+        """Have `call` made when it ends; False when it has ended already or is not known. From a worker thread."""
+        with self._lock:
+            op = self._all.get(operation_id)
+            if op is None or op.done or op.due_s or self._closed:
+                return False
+            self._watchers.setdefault(operation_id, []).append(call)
+            return True
 
     # -- helpers ------------------------------------------------------------------------------------------------
 

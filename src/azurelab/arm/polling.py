@@ -49,7 +49,8 @@ def polling_headers(lab: Lab, ctx: Context, verb: Verb, op: Operation, call: Cal
 def status_body(op: Operation, flavor: Flavor) -> dict[str, Any]:
     """What GET on the Azure-AsyncOperation URL answers."""
     if flavor.bare_polls:
-        body: dict[str, Any] = {"status": op.status}
+        running = "Running" if flavor is DEPLOYMENT else op.status
+        body: dict[str, Any] = {"status": op.status if op.done else running}
         if op.done and op.output is not None:
             body["properties"] = {"output": op.output}
     else:
@@ -106,9 +107,17 @@ def poll_routes(lab: Lab) -> list[Route]:
             return Response(op.done_status if output is None else 200, output, headers)
 
         base = flavor.base.replace("{provider}", flavor.provider)
-        routes = [Route(method="GET", path=f"{base}/{flavor.operations}/{{id}}", handle=status, bucket=_bucket(flavor))]
+        routes = [
+            Route(
+                method="GET",
+                path=f"{base}/{flavor.operations}/{{id}}",
+                handle=status,
+                bucket=_bucket(flavor),
+                polls=True,
+            )
+        ]
         if flavor.results != flavor.operations:
-            routes.append(Route(method="GET", path=f"{base}/{flavor.results}/{{id}}", handle=result))
+            routes.append(Route(method="GET", path=f"{base}/{flavor.results}/{{id}}", handle=result, polls=True))
         return routes
 
     return [r for flavor in (COMPUTE, DISKS, GALLERY, NETWORK, PLAIN, DEPLOYMENT) for r in polls(flavor)]

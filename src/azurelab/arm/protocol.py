@@ -37,6 +37,10 @@ class Arm:
         self.lab = lab
         self.types = TypeTable(types)
         self.namespaces = self.types.namespaces()
+        for t in self.types.values():
+            if t.refs is not None:
+                lab.store.references[t.name.lower()] = t.refs
+        lab.store.reindex()
         self.routes = Routes([*poll_routes(lab), *routes])
 
     # -- requests -----------------------------------------------------------------------------------------------
@@ -279,12 +283,21 @@ class Arm:
 
     # -- what resources look like -------------------------------------------------------------------------------
 
+    def etag(self, rtype: ResourceType, resource: Resource) -> str:
+        """Of a child that lives in its parent's document, the parent's."""
+        if rtype.parent_etag:
+            rid = parse_id(resource.id)
+            parent = self.lab.store.get(rid.parent.text) if rid is not None and rid.parent is not None else None
+            if parent is not None:
+                return etag_of(rtype.etags, parent)
+        return etag_of(rtype.etags, resource)
+
     def view(self, ctx: Context, resource: Resource) -> dict[str, Any]:
         """The document as this context's api-version shows it."""
         rtype = ctx.type
         doc = rtype.view(ctx, resource) if rtype.view is not None else resource.doc
         if rtype.etags is Etags.WEAK or (rtype.etags is Etags.COUNTER and ctx.api_version >= "2024-03-01"):
-            doc = {**doc, "etag": etag_of(rtype, resource)}
+            doc = {**doc, "etag": self.etag(rtype, resource)}
         return doc
 
     # -- ends of operations -------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from azurelab.arm.context import Context
-from azurelab.arm.documents import etag_of
 from azurelab.arm.errors import ArmError, not_found
 from azurelab.arm.http import Call, Response
 from azurelab.arm.store import Resource
@@ -34,7 +33,7 @@ def get(arm: Arm, ctx: Context, call: Call) -> Response:
     found = stored(arm, ctx)
     headers: dict[str, str] = {}
     if ctx.type.etags is not Etags.NONE:
-        headers["ETag"] = etag_of(ctx.type, found)
+        headers["ETag"] = arm.etag(ctx.type, found)
     arm.lab.throttle.spend(call, ctx.type.read_bucket, headers)
     body = arm.view(ctx, found)
     return Response(204 if call.method == "HEAD" else 200, None if call.method == "HEAD" else body, headers)

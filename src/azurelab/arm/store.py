@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +36,13 @@ def clone(value: Any) -> Any:
     if isinstance(value, list):
         return [clone(v) for v in value]
     return value
+
+
+def _restore(dirty: dict[tuple[str, str], str | None], slot: tuple[str, str], had: bool, before: str | None) -> None:
+    if had:
+        dirty[slot] = before
+    else:
+        dirty.pop(slot, None)
 
 
 @dataclass(slots=True)
@@ -70,7 +77,7 @@ class Resource:
         found = self.doc.get("properties")
         if found is None:
             found = self.doc["properties"] = {}
-        return found  # type: ignore[no-any-return]
+        return found
 
     @property
     def tags(self) -> dict[str, str]:
@@ -133,6 +140,10 @@ class Store:
         self._by_type: dict[str, dict[str, Resource]] = {}
         self._by_group: dict[str, dict[str, Resource]] = {}
         self._children: dict[str, dict[str, Resource]] = {}
+        self._refs: dict[str, dict[str, Resource]] = {}
+        self._refs_of: dict[str, frozenset[str]] = {}
+        self.references: dict[str, Callable[[Resource], Iterable[str]]] = {}
+        """By type in lower case: the ids that a document of the type refers to; set before `reindex`."""
         self._settings: dict[str, Any] = {}
         self._events: list[Event] = []
         self.request = threading.local()  # .id: the client-request-id that the running thread works for
@@ -216,8 +227,36 @@ class Store:
 
     # -- resources ----------------------------------------------------------------------------------------------
 
+    def reindex(self) -> None:
+        """Build the index of references anew (once the types are known)."""
+        with self.lock:
+            for r in self._resources.values():
+                self._refer(r)
+
+    def _refer(self, r: Resource) -> None:
+        find = self.references.get(r.type.lower())
+        if find is None:
+            return
+        wanted = frozenset(key_of(i) for i in find(r))
+        had = self._refs_of.get(r.key, frozenset())
+        for gone in had - wanted:
+            self._refs[gone].pop(r.key, None)
+        for key in wanted:
+            self._refs.setdefault(key, {})[r.key] = r
+        self._refs_of[r.key] = wanted
+
+    def referring(self, resource_id: str, type_name: str | None = None) -> list[Resource]:
+        """Resources whose documents name this id (their types' `refs`), of one type if said, oldest first."""
+        with self.lock:
+            found = self._refs.get(key_of(resource_id), {})
+            if type_name is None:
+                return list(found.values())
+            wanted = type_name.lower()
+            return [r for r in found.values() if r.type.lower() == wanted]
+
     def _index(self, r: Resource) -> None:
         self._resources[r.key] = r
+        self._refer(r)
         self._by_type.setdefault(r.type.lower(), {})[r.key] = r
         parsed = parse_id(r.id)
         if parsed is not None:
@@ -229,6 +268,8 @@ class Store:
 
     def _unindex(self, r: Resource) -> None:
         self._resources.pop(r.key, None)
+        for key in self._refs_of.pop(r.key, frozenset()):
+            self._refs[key].pop(r.key, None)
         self._by_type.get(r.type.lower(), {}).pop(r.key, None)
         parsed = parse_id(r.id)
         if parsed is not None:
@@ -259,6 +300,15 @@ class Store:
             self._index(r)
             self._dirty[("resources", r.key)] = ""
         return r
+
+    def touch(self, resource_id: str) -> None:
+        """A new version, hence etag, of a resource whose children changed."""
+        with self.transaction():
+            found = self.get(resource_id)
+            if found is not None:
+                changed = found.copy()
+                self.put(changed)
+                changed.version = found.version + 1
 
     def delete(self, resource_id: str) -> Resource | None:
         with self.transaction():
@@ -308,7 +358,7 @@ class Store:
             text = None if body is None else json.dumps(body, separators=(",", ":"))
             dirty, slot = self._dirty, ("operations", operation_id)
             had, before = slot in dirty, dirty.get(slot)
-            self._undo.append(lambda: dirty.update({slot: before}) if had else dirty.pop(slot, None) and None)
+            self._undo.append(lambda: _restore(dirty, slot, had, before))
             dirty[slot] = text
 
     def setting(self, name: str, default: Any = None) -> Any:
@@ -326,6 +376,9 @@ class Store:
             self._settings[name] = value
             self._dirty[("settings", name)] = json.dumps(value)
 
+    def _drop_last_event(self) -> None:
+        self._events.pop()
+
     def _forget(self, name: str) -> None:
         self._settings.pop(name, None)
 
@@ -335,7 +388,7 @@ class Store:
             request = getattr(self.request, "id", "")
             event = Event(len(self._events) + 1, self._now(), kind, resource, request, facts)
             self._events.append(event)
-            self._undo.append(self._events.pop)
+            self._undo.append(self._drop_last_event)
             body = {"t": event.time_s, "k": kind, "r": resource, "q": request, "f": facts}
             self._dirty[("events", str(event.seq))] = json.dumps(body, separators=(",", ":"))
             for listener in self.listeners:

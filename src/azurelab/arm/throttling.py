@@ -13,9 +13,8 @@ from azurelab.arm.errors import ArmError
 from azurelab.arm.http import Call
 
 if TYPE_CHECKING:
-    from azurelab.world.clock import LabClock
-
     from azurelab.arm.store import Store
+    from azurelab.world.clock import LabClock
 
 __all__ = ["Throttle"]
 

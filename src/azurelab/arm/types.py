@@ -147,7 +147,7 @@ class Verb:
     result: Callable[[Context], Any] | None = None
     quick: bool = False
     state: str | None = None
-    """provisioningState while it runs; None: Creating/Updating for PUT and PATCH, Deleting for DELETE, else unchanged."""
+    """provisioningState while it runs; None: Creating/Updating (PUT, PATCH), Deleting (DELETE), else unchanged."""
     done_status: int | None = None
     locks: Callable[[Context], Iterable[str]] | None = None
     """Ids of other resources that wait for this operation; its own resource always does."""
@@ -218,8 +218,10 @@ class ResourceType:
     """Makes the 404 of this type; default ResourceNotFound."""
     delete_order: int = 50
     """When a resource group goes, lower numbers go first (VMs 10, extensions 5, NICs 30, IPs 60, networks 70)."""
-    child_of_doc: str | None = None
-    """Where the parent's document lists these children ("subnets"), for types that live in both places."""
+    parent_etag: bool = False
+    """Shown within its parent's document (subnets): parent and children change their etag together."""
+    refs: Callable[[Resource], Iterable[str]] | None = None
+    """Ids that a document refers to; `store.referring(id)` finds it by them, which makes back-references cheap."""
     delete_missing: int = 204
     """DELETE of what is not there."""
     list_scopes: frozenset[str] = frozenset({"group", "subscription"})
@@ -237,6 +239,8 @@ class Route:
     handle: Callable[[Call, dict[str, str]], Response]
     auth: bool = True
     versioned: bool = True
+    polls: bool = False
+    """Its `{id}` is an operation."""
     action: str = ""
     """RBAC action; empty = derived: `<provider>/<path words>/read`."""
     bucket: str = ""

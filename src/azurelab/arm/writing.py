@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.documents import check_fields, etag_of, merge_patch, merge_put
+from azurelab.arm.documents import check_fields, merge_patch, merge_put
 from azurelab.arm.errors import ArmError, conflict, parent_not_found
 from azurelab.arm.http import Call, Response
 from azurelab.arm.operations import Operation
 from azurelab.arm.polling import polling_headers
 from azurelab.arm.reading import stored
-from azurelab.arm.store import Resource, clone
+from azurelab.arm.store import Resource, Store, clone
 from azurelab.arm.types import Etags, Lro, Verb
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def put(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any] | 
                 f"The resource group '{ctx.id.group}' is in deprovisioning state and cannot perform this operation.",
             )
         arm.lab.locks.check_write(ctx.id.text)
-        _check_conditions(ctx, call, before)
+        _check_conditions(arm, ctx, call, before)
         check_fields(ctx.type, ctx.type.fields, body)
         merge = ctx.type.merge
         doc = merge(before, clone(body)) if merge is not None else merge_put(ctx.type, before, body)
@@ -53,7 +53,7 @@ def patch(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any] 
     with arm.lab.store.transaction():
         before = stored(arm, ctx)
         arm.lab.locks.check_write(ctx.id.text)
-        _check_conditions(ctx, call, before)
+        _check_conditions(arm, ctx, call, before)
         doc = (
             ctx.type.merge_patch(before, clone(body))
             if ctx.type.merge_patch is not None
@@ -104,7 +104,7 @@ def _accept(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any
     operation.location = (ctx.found.location if ctx.found is not None else "") or arm.location_near(ctx.id) or "global"
     _enter(ctx, verb)
     if ctx.type.etags is not Etags.NONE and ctx.found is not None and ctx.method != "DELETE":
-        headers["ETag"] = etag_of(ctx.type, ctx.found)
+        headers["ETag"] = arm.etag(ctx.type, ctx.found)
     if verb.lro is Lro.NONE:
         return _at_once(arm, ctx, verb, operation, call, status, headers)
 
@@ -164,7 +164,7 @@ def _at_once(
         return Response(error.status, error.body(), headers)
     found = ctx.found
     if ctx.type.etags is not Etags.NONE and found is not None:
-        headers["ETag"] = etag_of(ctx.type, found)
+        headers["ETag"] = arm.etag(ctx.type, found)
     if verb.result is not None:
         return Response(status, verb.result(ctx), headers)
     return Response(status, _answer(arm, ctx, verb), headers)
@@ -190,17 +190,24 @@ def settle(arm: Arm, ctx: Context, verb: Verb) -> None:
             if found is not None:
                 store.delete(ctx.id.text)
                 store.log("deleted", found.id, type=found.type)
+                _touch_parent(store, ctx)
             return
         if found is None:
             return
         if ctx.type.stateful and found.properties.get("provisioningState") != "Succeeded":
             with store.edit(ctx.id.text) as r:
                 r.properties["provisioningState"] = "Succeeded"
+        _touch_parent(store, ctx)
         if ctx.method in ("PUT", "PATCH"):
             created = ctx.memo.get("_new", ctx.before is None and ctx.method == "PUT")
             store.log("created" if created else "changed", found.id, type=found.type, method=ctx.method)
         else:
             store.log("action", found.id, type=found.type, action=ctx.method)
+
+
+def _touch_parent(store: Store, ctx: Context) -> None:
+    if ctx.type.parent_etag and ctx.id.parent is not None:
+        store.touch(ctx.id.parent.text)
 
 
 def settle_failed(arm: Arm, ctx: Context, verb: Verb, error: dict[str, Any]) -> None:
@@ -266,11 +273,11 @@ def _identify(ctx: Context, doc: dict[str, Any], before: Resource | None) -> Non
         raise ArmError(400, "InvalidRequestContent", "The properties of a resource are an object.", target="properties")
 
 
-def _check_conditions(ctx: Context, call: Call, before: Resource | None) -> None:
+def _check_conditions(arm: Arm, ctx: Context, call: Call, before: Resource | None) -> None:
     if ctx.type.etags is Etags.NONE:
         return
     match, none_match = call.headers.get("if-match"), call.headers.get("if-none-match")
-    now = etag_of(ctx.type, before) if before is not None else None
+    now = arm.etag(ctx.type, before) if before is not None else None
     if match is not None and (now is None or (match != "*" and now not in _tags(match))):
         raise ArmError(
             412,
