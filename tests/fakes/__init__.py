@@ -1,0 +1,1 @@
+"""Working in-memory doubles, shared by all tests: `from fakes.cloud import FakeCloud`."""
