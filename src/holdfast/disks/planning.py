@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, Geometry
-from holdfast.disks.model.extents import Extent, Kind, aligned, clipped, merged
+from holdfast.disks.model.extents import Extent, Kind, aligned, difference, merged, union
 
 __all__ = ["WindowWork", "ZeroRun", "by_window", "tracked_work", "window_work", "zero_runs"]
 
@@ -87,13 +87,12 @@ def tracked_work(
     A chunk that a zero extent covers wholly is not read; one that it covers in part is.
     """
     chunk, size = geometry.chunk_bytes, geometry.size_bytes
-    changed = sorted(clipped(_without_kind_clashes(changes), 0, size))
-    read = merged(
-        Extent(e.start, e.end)
-        for e in aligned((e for e in changed if e.kind is Kind.DATA), chunk, size)
-        + [edge for e in changed if e.kind is Kind.ZERO for edge in _ragged_edges(e, chunk, size)]
-    )
-    touched = aligned(changed, chunk, size)
+    listed = [Extent(max(0, e.start), min(e.end, size), e.kind) for e in changes]
+    data = merged(e for e in listed if e.kind is Kind.DATA)
+    zero = difference(merged(e for e in listed if e.kind is Kind.ZERO), data)  # where both are listed, reading decides
+    edges = [edge for e in zero for edge in _ragged_edges(e, chunk, size)]
+    read = aligned([*data, *edges], chunk, size)
+    touched = union(read, aligned(zero, chunk, size))
     reads = dict(by_window(read, geometry))
     doubted = set(doubtful)
     spans = dict(by_window(touched, geometry))
@@ -109,20 +108,6 @@ def tracked_work(
             number - first for e in spans[window] for number in range(e.start // chunk, -(-e.end // chunk))
         )
         yield WindowWork(window, reads.get(window, []), only)
-
-
-def _without_kind_clashes(changes: Iterable[Extent]) -> Iterator[Extent]:
-    """Sorted; an extent that overlaps an earlier one of another kind becomes data together with it: reading decides."""
-    held: Extent | None = None
-    for extent in sorted(changes, key=lambda e: (e.start, e.end)):
-        if held is not None and extent.start < held.end and extent.kind is not held.kind:
-            held = Extent(held.start, max(held.end, extent.end))
-            continue
-        if held is not None:
-            yield held
-        held = extent
-    if held is not None:
-        yield held
 
 
 def _ragged_edges(extent: Extent, chunk: int, size: int) -> list[Extent]:

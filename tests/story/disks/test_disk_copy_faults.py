@@ -1,0 +1,273 @@
+"""Copies that are killed, fail and forget at any call end equal after the same command is run again."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from disk_fakes import CHUNK, Killed, MemorySource, MemoryTarget, Trouble, mutated, random_disk
+
+from holdfast.disks.copying import copy_disk
+from holdfast.disks.digests.book import Book
+from holdfast.disks.digests.listfile import DigestList
+from holdfast.disks.errors import ReadFailed, SourceChanged, WriteFailed
+from holdfast.disks.model.chunks import Geometry
+from holdfast.disks.model.diff import changed_chunks
+from holdfast.disks.model.extents import Extent, Kind, merged
+from holdfast.disks.model.report import Report
+from holdfast.disks.readers.protocol import ChangeList
+
+CHUNKS = 600  # three windows of 4 KiB chunks
+
+
+class Replica:
+    """A source, a target and a list through many runs."""
+
+    def __init__(self, folder: Path, seed: int, *, dirty: bool = False) -> None:
+        self.rng = random.Random(seed)
+        self.source = random_disk(self.rng, CHUNKS, tail=777)
+        self.version = 0
+        size = len(self.source)
+        self.disk = bytearray(self.rng.randbytes(size)) if dirty else bytearray(size)
+        self.dirty = dirty
+        self.list_path = str(folder / "list")
+        self.last: MemorySource | None = None
+        self.target: MemoryTarget | None = None
+
+    def change(self) -> None:
+        self.source, self.version = mutated(self.rng, self.source), self.version + 1
+
+    def run(self, trouble: Trouble | None = None, changes: ChangeList | None = None) -> Report:
+        geometry = Geometry(len(self.source), CHUNK)
+        self.last = source = MemorySource(self.source, self.version, trouble)
+        if Path(self.list_path).exists():
+            book = Book.continue_from(self.list_path, geometry, source.traits.identity)
+        else:
+            book = Book.begin(self.list_path, geometry, source.traits.identity)
+        fresh = book.virgin and not self.dirty
+        self.target = target = MemoryTarget(self.disk, reads_zero=fresh, trouble=trouble)
+        try:
+            report = copy_disk(source, target, book, changes=changes)
+            target.finish()
+        except BaseException:
+            book.abandon()
+            target.lose(self.rng)
+            raise
+        report.root = book.settle(f"state-{self.version}" if changes is None else changes.now)
+        return report
+
+    @property
+    def equal(self) -> bool:
+        return self.disk == self.source
+
+
+@pytest.mark.parametrize("dirty", [False, True], ids=["new target", "target with old data"])
+def test_first_copy_equals_source_and_list_describes_it(tmp_path: Path, dirty: bool) -> None:
+    replica = Replica(tmp_path, 1, dirty=dirty)
+
+    replica.run()
+
+    assert replica.equal
+    assert replica.run().changed_bytes == 0
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_copy_killed_at_any_call_then_repeated_is_equal(tmp_path: Path, seed: int) -> None:
+    replica = Replica(tmp_path, seed, dirty=seed % 3 == 0)
+    for _ in range(8):
+        for _ in range(replica.rng.randrange(3)):
+            with pytest.raises(Killed):
+                replica.run(Trouble(replica.rng.randrange(1, 9), Killed()))
+            if replica.rng.random() < 0.5:
+                replica.change()
+
+        replica.run()
+
+        assert replica.equal
+        replica.change()
+
+
+@pytest.mark.parametrize("call", range(2, 12))
+def test_source_reverted_after_a_kill_is_still_copied_faithfully(tmp_path: Path, call: int) -> None:
+    replica = Replica(tmp_path, 5)
+    replica.run()
+    original = bytearray(replica.source)
+    replica.change()
+    with pytest.raises(Killed):
+        replica.run(Trouble(call, Killed()))
+        raise Killed  # a run with fewer calls than that is complete: then the revert is an ordinary change
+
+    replica.source, replica.version = original, replica.version + 1
+    replica.run()
+
+    assert replica.equal
+
+
+def test_without_the_unknown_mark_a_reverted_source_would_leave_stale_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the test above: take the mark away and the replica is wrong."""
+    monkeypatch.setattr(Book, "mark", lambda *_: None)
+    replica = Replica(tmp_path, 5)
+    replica.run()
+    original = bytearray(replica.source)
+    replica.source = bytearray(replica.source)
+    replica.source[:CHUNK] = b"B" * CHUNK
+    replica.version += 1
+    writes = Trouble(None)
+    source = MemorySource(replica.source, replica.version)
+    book = Book.continue_from(replica.list_path, Geometry(len(replica.source), CHUNK), source.traits.identity)
+    target = MemoryTarget(replica.disk, reads_zero=False, trouble=writes)
+    monkeypatch.setattr(Book, "record", lambda *_: (_ for _ in ()).throw(Killed()))
+    with pytest.raises(Killed):
+        copy_disk(source, target, book)
+    book.abandon()
+    monkeypatch.undo()
+    monkeypatch.setattr(Book, "mark", lambda *_: None)
+
+    replica.source, replica.version = original, replica.version + 1
+    replica.run()
+
+    assert not replica.equal
+
+
+@pytest.mark.parametrize("call", range(1, 12))
+@pytest.mark.parametrize(
+    "error",
+    [
+        ReadFailed(name="s", offset=0, size_bytes=1, problem="I/O error"),
+        WriteFailed(name="t", offset=0, size_bytes=1, problem="I/O error"),
+    ],
+    ids=["read", "write"],
+)
+def test_error_at_any_call_is_raised_and_the_repeat_is_equal(
+    tmp_path: Path, call: int, error: ReadFailed | WriteFailed
+) -> None:
+    replica = Replica(tmp_path, 7)
+    replica.run()
+    replica.change()
+    trouble = Trouble(call, error)
+    try:
+        replica.run(trouble)
+    except (ReadFailed, WriteFailed) as raised:
+        assert raised == error
+    else:
+        assert trouble.calls < call
+
+    replica.run()
+
+    assert replica.equal
+
+
+def test_resumed_run_reads_only_what_was_not_done(tmp_path: Path) -> None:
+    replica = Replica(tmp_path, 3)
+    replica.run()
+    replica.version += 1
+    book = Book.continue_from(replica.list_path, Geometry(len(replica.source), CHUNK), {"version": replica.version})
+    book.record({}, unchanged=[0, 1])
+    book.abandon()
+
+    report = replica.run()
+
+    assert report.resumed
+    assert report.skipped_bytes == 2 * 256 * CHUNK
+    assert replica.last is not None
+    assert replica.last.read_bytes <= (CHUNKS + 1 - 512) * CHUNK
+
+
+def test_a_chunk_that_became_zero_is_cleared_not_sent(tmp_path: Path) -> None:
+    replica = Replica(tmp_path, 9)
+    replica.source[: 10 * CHUNK] = b"x" * (10 * CHUNK)
+    replica.run()
+    replica.source = bytearray(replica.source)
+    replica.source[2 * CHUNK : 5 * CHUNK] = bytes(3 * CHUNK)
+    replica.version += 1
+
+    report = replica.run()
+
+    assert replica.equal
+    assert (report.written_bytes, report.zeroed_bytes) == (0, 3 * CHUNK)
+
+
+def test_source_that_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
+    source = MemorySource(bytearray(b"x" * CHUNK), 0)
+    target = MemoryTarget(bytearray(CHUNK), reads_zero=True)
+    source.version = 1
+
+    with pytest.raises(SourceChanged):
+        copy_disk(source, target)
+
+
+def actual_changes(before: bytearray, after: bytearray, rng: random.Random) -> list[Extent]:
+    """What a change tracker would say: in blocks of 512, with some unchanged neighbours thrown in."""
+    found = []
+    for at in range(0, len(after), 512):
+        new = after[at : at + 512]
+        if before[at : at + 512] != new or rng.random() < 0.01:
+            found.append(Extent(at, at + len(new), Kind.DATA if any(new) else Kind.ZERO))
+    return merged(found)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_change_tracking_copies_exactly_and_survives_kills(tmp_path: Path, seed: int) -> None:
+    replica = Replica(tmp_path, seed)
+    replica.run()
+    for _ in range(6):
+        before, since = replica.source, f"state-{replica.version}"
+        replica.change()
+        extents = actual_changes(before, replica.source, replica.rng)
+        changes = ChangeList(since, f"state-{replica.version}", extents, "test")
+        if replica.rng.random() < 0.5:
+            with pytest.raises(Killed):
+                replica.run(Trouble(replica.rng.randrange(1, 4), Killed()), changes)
+
+        report = replica.run(changes=changes)
+
+        assert replica.equal
+        assert "own list of changes" in report.why
+        assert replica.target is not None
+        touched = {n for e in extents for n in range(e.start // CHUNK, -(-e.end // CHUNK))}
+        assert {e.start // CHUNK for e in replica.target.written} <= touched or report.resumed
+
+
+def test_changes_of_another_chain_are_not_believed(tmp_path: Path) -> None:
+    replica = Replica(tmp_path, 2)
+    replica.run()
+    replica.change()
+
+    report = replica.run(changes=ChangeList("another-state", "new", [], "test"))
+
+    assert replica.equal
+    assert "everything is read" in report.why
+    assert any("chain is broken" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("rounds", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_replica_equals_its_source_after_each_of_many_rounds(tmp_path: Path, rounds: int) -> None:
+    replica = Replica(tmp_path, 42)
+    for _ in range(rounds):
+        replica.run()
+        assert replica.equal
+        replica.change()
+
+
+def test_lists_of_two_states_tell_what_differs(tmp_path: Path) -> None:
+    replica = Replica(tmp_path, 11)
+    replica.run()
+    before = bytearray(replica.source)
+    one = DigestList.open(replica.list_path)
+    old = [one.checked_page(w) for w in range(one.geometry.windows)]
+    one.close()
+    replica.change()
+    replica.run()
+    two = DigestList.open(replica.list_path)
+
+    found = {w * 256 + n for w in range(two.geometry.windows) for n in changed_chunks(old[w], two.checked_page(w))}
+
+    two.close()
+    assert found == {
+        n
+        for n in range(CHUNKS + 1)
+        if before[n * CHUNK : (n + 1) * CHUNK] != replica.source[n * CHUNK : (n + 1) * CHUNK]
+    }
