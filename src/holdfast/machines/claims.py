@@ -6,7 +6,7 @@ from holdfast.clouds.protocols import Claim, ClaimReason
 from holdfast.core.errors import InternalError
 from holdfast.machines.ledger import Entry, Fate, Origin, Part
 
-__all__ = ["claim_after_proof", "claim_own_work", "claim_recreatable"]
+__all__ = ["claim_after_proof", "claim_after_return", "claim_own_work", "claim_recreatable"]
 
 
 def claim_own_work(made: Entry) -> Claim:
@@ -43,3 +43,10 @@ def claim_after_proof(retained: Entry, used: frozenset[str]) -> Claim:
     if retained.ref.lower() in used and retained.part is not Part.MACHINE:
         raise InternalError(problem=f"{retained.ref} is used by the successor")
     return Claim(retained.ref, retained.identity, ClaimReason.SUCCESSOR_PROVEN, retained.operation)
+
+
+def claim_after_return(made: Entry, identity: str | None) -> Claim:
+    """Undo: what the import made, after the original was proven in its place."""
+    if made.origin is not Origin.MADE and made.fate is not Fate.RETAINED:
+        raise InternalError(problem=f"{made.role} is the original's own and {made.fate}: not ours to delete")
+    return Claim(made.ref, identity, ClaimReason.SUCCESSOR_PROVEN, made.operation)

@@ -6,7 +6,7 @@ machine itself; `recreated(facts)` composes the original again, for the ways bac
 
 from holdfast.clouds.azure.succession.cards import CardWish
 from holdfast.clouds.azure.succession.composing import Naming, Succession, SuccessionWish, successor
-from holdfast.clouds.azure.succession.machine import at_market, detach_parts, recreated, restore_options
+from holdfast.clouds.azure.succession.machine import at_market, detach_parts, parts_of, recreated, restore_options
 from holdfast.clouds.azure.succession.network import with_pools, without_pools
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SuccessionWish",
     "at_market",
     "detach_parts",
+    "parts_of",
     "recreated",
     "restore_options",
     "successor",

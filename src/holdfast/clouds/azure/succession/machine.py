@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.clouds.azure.succession.names import in_group, merged
-from holdfast.clouds.documents import Document, same_ref
+from holdfast.clouds.documents import Document
 
-__all__ = ["MACHINES", "at_market", "detach_parts", "recreated", "restore_options", "successor_machine"]
+__all__ = ["MACHINES", "at_market", "detach_parts", "parts_of", "recreated", "restore_options", "successor_machine"]
 
 MACHINES = "Microsoft.Compute/virtualMachines"
 MACHINE_VERSION = "2024-07-01"
@@ -161,15 +161,16 @@ def _options_patch(original: Document, option: Any) -> dict[str, Any] | None:
     }
 
 
-def uses(machine: Document, part: str) -> bool:
-    """Whether the machine's document names this disk or card."""
+def parts_of(machine: Document) -> dict[str, str]:
+    """Ids of all disks and cards of a machine (lower case) with their delete options, Detach where none is shown."""
     storage = machine.get("properties.storageProfile", {})
-    refs = [
-        (disk.get("managedDisk") or {}).get("id")
-        for disk in (storage.get("osDisk") or {}, *(storage.get("dataDisks") or []))
-    ]
-    refs += [nic.get("id") for nic in machine.get("properties.networkProfile.networkInterfaces", [])]
-    return any(same_ref(ref, part) for ref in refs)
+    found = {}
+    for disk in (storage.get("osDisk") or {}, *(storage.get("dataDisks") or [])):
+        if ref := (disk.get("managedDisk") or {}).get("id"):
+            found[ref.lower()] = disk.get("deleteOption") or "Detach"
+    for card in machine.get("properties.networkProfile.networkInterfaces", []):
+        found[card["id"].lower()] = (card.get("properties") or {}).get("deleteOption") or "Detach"
+    return found
 
 
 def _attached(

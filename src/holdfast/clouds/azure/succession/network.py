@@ -125,13 +125,19 @@ def without_pools(nic: Document) -> Document:
 
 
 def with_pools(nic: Document, original: Document) -> Document:
-    """The card as it is, in the pools that `original` was in, configuration by configuration (matched by name)."""
-    wanted = {c["name"]: c.get("properties", {}) for c in original.get("properties.ipConfigurations", [])}
+    """The card as it is, in the pools that `original` was in, configuration by configuration.
+
+    Matched by name; a card whose configurations have other names is matched by position.
+    """
+    old = [(c["name"], c.get("properties", {})) for c in original.get("properties.ipConfigurations", [])]
+    by_name = dict(old)
+    by_place = {c["name"]: was for c, (_, was) in zip(nic.get("properties.ipConfigurations", []), old, strict=False)}
 
     def joined(name: str, now: dict[str, Any]) -> dict[str, Any]:
         out = dict(now)
+        wanted = by_name.get(name) or by_place.get(name) or {}
         for key in _POOL_KEYS:
-            if entries := (wanted.get(name) or {}).get(key):
+            if entries := wanted.get(key):
                 have = out.get(key) or []
                 missing = [{"id": e["id"]} for e in entries if not any(same_ref(e["id"], h["id"]) for h in have)]
                 out[key] = [*have, *missing]

@@ -1,0 +1,77 @@
+"""What is made for the successor before it exists: snapshots, disks, addresses, network cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from holdfast.clouds.documents import Document
+from holdfast.clouds.protocols import Power
+from holdfast.imports.options import DiskSource
+from holdfast.imports.steps.case import Case, StepCall, ensure_made, plan_of_case, remove_made
+
+__all__ = ["delete_disks", "delete_network", "discard_early_snapshots", "discard_final_snapshots", "make_disks",
+           "make_network", "take_early_snapshots", "take_final_snapshots", "wants_early"]  # fmt: skip
+
+
+def wants_early(power: Power, disks: DiskSource) -> bool:
+    """Early snapshots make the final ones small. A machine that is off needs none, nor do disks that only move."""
+    return power is Power.RUNNING and disks is DiskSource.SNAPSHOT
+
+
+def take_early_snapshots(call: StepCall, case: Case) -> None:
+    """Take snapshots while the original runs"""
+    plan = plan_of_case(call, case)
+    if wants_early(plan.facts.power, plan.options.disks):
+        _make_all(call, case, "early/", plan.succession.early)
+
+
+def discard_early_snapshots(call: StepCall, case: Case) -> None:
+    """Delete the snapshots that were taken while the original ran"""
+    plan = plan_of_case(call, case)
+    if wants_early(plan.facts.power, plan.options.disks):
+        _remove_all(call, case, "early/", plan.succession.early)
+
+
+def take_final_snapshots(call: StepCall, case: Case) -> None:
+    """Take snapshots of the stopped original"""
+    _make_all(call, case, "final/", plan_of_case(call, case).succession.final)
+
+
+def discard_final_snapshots(call: StepCall, case: Case) -> None:
+    """Delete the snapshots of the stopped original"""
+    _remove_all(call, case, "final/", plan_of_case(call, case).succession.final)
+
+
+def make_disks(call: StepCall, case: Case) -> None:
+    """Make the new machine's disks from the snapshots"""
+    _make_all(call, case, "", plan_of_case(call, case).succession.disks)
+
+
+def delete_disks(call: StepCall, case: Case) -> None:
+    """Delete the new machine's disks"""
+    _remove_all(call, case, "", plan_of_case(call, case).succession.disks)
+
+
+def make_network(call: StepCall, case: Case) -> None:
+    """Make the new machine's addresses and network cards"""
+    succession = plan_of_case(call, case).succession
+    _make_all(call, case, "", succession.public_ips)
+    _make_all(call, case, "", succession.nics)
+
+
+def delete_network(call: StepCall, case: Case) -> None:
+    """Delete the new machine's network cards and addresses"""
+    succession = plan_of_case(call, case).succession
+    _remove_all(call, case, "", succession.nics)
+    _remove_all(call, case, "", succession.public_ips)
+
+
+def _make_all(call: StepCall, case: Case, scope: str, documents: Mapping[str, Document]) -> None:
+    for index, (role, document) in enumerate(documents.items()):
+        call.progress(100 * index / len(documents), document.name)
+        ensure_made(call, case, scope + role, document)
+
+
+def _remove_all(call: StepCall, case: Case, scope: str, documents: Mapping[str, Document]) -> None:
+    for role in reversed(list(documents)):
+        remove_made(call, case, scope + role)

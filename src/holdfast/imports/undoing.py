@@ -1,0 +1,444 @@
+"""Undo: give an imported machine back as it was, during the retention.
+
+The node's machine is stopped, its disks get snapshots that are kept, and only what the import created is deleted, and
+only after the original was proven. Until that proof the node can be started again: where Azure cannot allocate the
+original, the undo stays stuck, to be retried, or cancelled, which starts the node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy.orm import Session
+
+from holdfast.clouds.azure.succession import detach_parts, recreated
+from holdfast.clouds.azure.succession.disks import disk_from_snapshot, snapshot_of
+from holdfast.clouds.azure.succession.names import fitted, resource_group_of
+from holdfast.clouds.documents import Document
+from holdfast.clouds.protocols import Agent, Power, PowerLevel
+from holdfast.core.errors import HoldfastError, Retry
+from holdfast.engine import NoChoiceLeft, NotYet, Operation, Role, operation
+from holdfast.engine.timers import Timers
+from holdfast.imports.following import follow_undo
+from holdfast.imports.plan import ImportPlan
+from holdfast.imports.records import ImportRow, plan_of, the_import
+from holdfast.imports.retention import subject_of
+from holdfast.imports.steps.case import (
+    Case,
+    StepCall,
+    cloud_of,
+    ensure_made,
+    is_made_here,
+    part_of,
+    plan_of_case,
+    remove_made,
+)
+from holdfast.imports.steps.machine import join_pools, leave_pools_again, require_proof
+from holdfast.imports.steps.originals import leave_pools, level_before, put_back_object, rejoin_pools, unmark_originals
+from holdfast.machines import ledger
+from holdfast.machines.claims import claim_after_return, claim_own_work
+from holdfast.machines.ledger import Fate, Origin, Part
+from holdfast.nodes.records import NodeRow, happened
+from holdfast.nodes.states import NodeEvent
+
+__all__ = ["DiscardSpec", "UndoSpec", "discard_kept", "undo_import"]
+
+KEEP_NODE_STATE_FOR = timedelta(hours=96)
+_ORDER = (Part.MACHINE, Part.NIC, Part.PUBLIC_IP, Part.DISK, Part.SNAPSHOT)
+
+
+@dataclass(frozen=True)
+class UndoSpec:
+    """to_import_point: disks as they were at the import, made new from the snapshots, instead of as they are now."""
+
+    import_id: str
+    cloud: str
+    to_import_point: bool = False
+
+
+@dataclass(frozen=True)
+class DiscardSpec:
+    """What an undo kept of the node, to be deleted after its time."""
+
+    import_id: str
+    cloud: str
+    operation: str
+
+
+@dataclass(frozen=True)
+class UndoCase:
+    """The import's case, and what its node's machine is now. `undo` is the operation that keeps the node's state."""
+
+    case: Case
+    undo: str
+    machine: Document | None
+    power: Power
+    to_import_point: bool
+    prove_timeout_s: int
+    ran_before: bool
+
+
+class OriginalNotAllocated(HoldfastError):
+    """Azure has no hardware for the original now. Nothing was lost: node and original are both stopped."""
+
+    code, retry = "import.original_not_allocated", Retry.AFTER_CHANGE
+    holds = True  # the engine stops here, stuck, instead of unwinding
+    text = "Azure cannot allocate the original now: {problem}"
+    remedy = "'holdfast import retry' tries again; 'holdfast import cancel' starts the node again instead."
+
+
+class UndoNotPossible(HoldfastError):
+    """What the undo needs is not there any more."""
+
+    code, retry, exit_code, http_status = "import.undo_not_possible", Retry.AFTER_CHANGE, 4, 409
+    text = "The import cannot be undone: {problem}."
+    remedy = "The node goes on as it is; nothing was changed."
+
+
+@operation("undo-import", version=1, spec=UndoSpec, role=Role.OPERATOR, on_state=follow_undo)
+def undo_import(op: Operation, spec: UndoSpec) -> None:
+    """Give the imported machine back"""
+    undo = op.do(look_at_both, spec)
+
+    op.do(node_leaves_pools, undo, undo=node_joins_pools)
+    op.do(stop_node, undo, undo=start_node)
+    op.do(keep_node_state, undo, undo=discard_node_state)
+    op.do(make_point_disks, undo, undo=delete_point_disks)
+    op.do(dissolve_node, undo, undo=relaunch_node)
+    op.do(bring_back_original, undo, undo=put_original_away)
+    if undo.ran_before:
+        since = op.wait(original_runs, undo, every_s=1, timeout_s=undo.prove_timeout_s)
+        op.wait(prove_original, undo, since, every_s=1, timeout_s=undo.prove_timeout_s)
+    op.do(original_joins_pools, undo, undo=original_leaves_pools)
+
+    op.pivot(give_back, undo)  # one transaction: the node is no more, its state is kept for a while
+    op.do(delete_successor, undo)
+    op.do(unmark_after_undo, undo)
+
+
+@operation("discard-node-state", version=1, spec=DiscardSpec, role=Role.OPERATOR)
+def discard_kept(op: Operation, spec: DiscardSpec) -> None:
+    """Delete what an undo kept of the node"""
+    op.do(discard_kept_state, spec)
+
+
+def look_at_both(call: StepCall, spec: UndoSpec) -> UndoCase:
+    """Look at the node and at what is retained"""
+    cloud = call.services.open_cloud(spec.cloud)
+    with call.read() as session:
+        row = the_import(session, spec.import_id)
+        plan, successor = plan_of(row), row.successor
+        rows = ledger.entries(session, operation=row.operation)
+    case = Case(import_id=spec.import_id, cloud=spec.cloud, operation=row.operation)
+    for entry in rows:
+        if entry.origin is Origin.ORIGINAL and entry.fate in (Fate.RETAINED, Fate.IN_USE):
+            now = cloud.read(entry.ref)
+            if now is None or now.identity != entry.identity:
+                raise UndoNotPossible(problem=f"{entry.ref} is gone")
+        if spec.to_import_point and entry.role.startswith("final/") and cloud.read(entry.ref) is None:
+            raise UndoNotPossible(problem=f"the snapshot {entry.ref} is gone")
+    machine = cloud.read(successor["ref"])
+    if machine is not None and machine.identity != successor["identity"]:
+        raise UndoNotPossible(problem=f"{successor['ref']} is another machine now")
+    power = cloud.power_of(successor["ref"])[0] if machine is not None else Power.DEALLOCATED
+    undo = UndoCase(
+        case=case,
+        undo=call.operation,
+        machine=machine,
+        power=power,
+        to_import_point=spec.to_import_point,
+        prove_timeout_s=plan.options.prove_timeout_s,
+        ran_before=plan.facts.power is Power.RUNNING,
+    )
+    call.write(partial(_announce, undo=undo, plan=plan))
+    return undo
+
+
+def node_leaves_pools(call: StepCall, undo: UndoCase) -> None:
+    """Take the node's machine out of the load-balancer pools"""
+    leave_pools_again(call, undo.case)
+
+
+def node_joins_pools(call: StepCall, undo: UndoCase) -> None:
+    """Put the node's machine back into the load-balancer pools"""
+    join_pools(call, undo.case)
+
+
+def stop_node(call: StepCall, undo: UndoCase) -> None:
+    """Stop the node's machine"""
+    if undo.machine is not None and undo.power is not Power.DEALLOCATED:
+        cloud_of(call, undo.case).power(call, undo.machine.ref, PowerLevel.DEALLOCATED)
+
+
+def start_node(call: StepCall, undo: UndoCase) -> None:
+    """Start the node's machine again"""
+    if undo.machine is not None and undo.power is Power.RUNNING:
+        _require_original_off(call, undo)
+        cloud_of(call, undo.case).power(call, undo.machine.ref, PowerLevel.RUNNING)
+
+
+def keep_node_state(call: StepCall, undo: UndoCase) -> None:
+    """Take snapshots of the node's disks, to be kept"""
+    for role, document in _node_snapshots(call, undo).items():
+        ensure_made(call, undo.case, role, document, operation=undo.undo)
+
+
+def discard_node_state(call: StepCall, undo: UndoCase) -> None:
+    """Delete the snapshots of the node's disks"""
+    for role in _node_snapshots(call, undo):
+        remove_made(call, undo.case, role, operation=undo.undo)
+
+
+def make_point_disks(call: StepCall, undo: UndoCase) -> None:
+    """Make disks as they were at the import"""
+    if undo.to_import_point:
+        for role, document in _point_disks(plan_of_case(call, undo.case), undo).items():
+            ensure_made(call, undo.case, role, document, operation=undo.undo)
+
+
+def delete_point_disks(call: StepCall, undo: UndoCase) -> None:
+    """Delete the disks that were made as they were at the import"""
+    if undo.to_import_point:
+        for role in _point_disks(plan_of_case(call, undo.case), undo):
+            remove_made(call, undo.case, role, operation=undo.undo)
+
+
+def dissolve_node(call: StepCall, undo: UndoCase) -> None:
+    """Delete the node's machine object and keep its parts"""
+    plan = plan_of_case(call, undo.case)
+    if plan.options.object_goes and undo.machine is not None:
+        _delete_node_object(call, undo)
+
+
+def relaunch_node(call: StepCall, undo: UndoCase) -> None:
+    """Create the node's machine object again from its parts"""
+    plan = plan_of_case(call, undo.case)
+    if not plan.options.object_goes or undo.machine is None:
+        return
+    cloud = cloud_of(call, undo.case)
+    now = cloud.read(undo.machine.ref)
+    if now is None or not is_made_here(now, undo.case.operation, "machine"):
+        if now is not None:
+            _require_original_off(call, undo)
+        again = cloud.ensure(call, recreated(undo.machine))
+        call.write(partial(_node_again, undo=undo, identity=again.identity))
+        if undo.power is not Power.RUNNING:
+            cloud.power(call, undo.machine.ref, PowerLevel.DEALLOCATED)
+
+
+def bring_back_original(call: StepCall, undo: UndoCase) -> None:
+    """Bring the original back to its former state"""
+    cloud, plan = cloud_of(call, undo.case), plan_of_case(call, undo.case)
+    try:
+        if plan.options.object_goes:
+            put_back_object(call, undo.case, recreated(plan.facts.machine, _replaced(plan, undo)), plan)
+        cloud.power(call, plan.machine, level_before(plan))
+    except HoldfastError as error:
+        if getattr(error, "next_choice", False) or isinstance(error, NoChoiceLeft):
+            raise OriginalNotAllocated(problem=error.message) from error
+        raise
+
+
+def put_original_away(call: StepCall, undo: UndoCase) -> None:
+    """Stop the original again"""
+    cloud, plan = cloud_of(call, undo.case), plan_of_case(call, undo.case)
+    now = cloud.read(plan.machine)
+    if now is None or is_made_here(now, undo.case.operation, "machine"):
+        return
+    if not plan.options.object_goes:
+        cloud.power(call, plan.machine, PowerLevel.DEALLOCATED)
+    elif is_made_here(now, undo.case.operation, "original/machine"):
+        with call.read() as session:
+            entry = ledger.entry(session, undo.case.operation, "original/machine")
+        again = ledger.Entry(**{**vars(entry), "identity": now.identity, "origin": Origin.MADE, "fate": Fate.PRESENT})
+        _detach_all(call, undo.case, now)
+        cloud.delete(call, claim_own_work(again))
+
+
+def original_runs(call: StepCall, undo: UndoCase) -> datetime:
+    """Wait until the original runs"""
+    plan = plan_of_case(call, undo.case)
+    power, _ = cloud_of(call, undo.case).power_of(plan.machine)
+    if power is not Power.RUNNING:
+        raise NotYet(f"it is {power.value}")
+    return call.clock.now()
+
+
+def prove_original(call: StepCall, undo: UndoCase, since: datetime) -> None:
+    """Prove the original"""
+    plan = plan_of_case(call, undo.case)
+    ready = plan.facts.agent is Agent.READY
+    require_proof(call, undo.case, plan, plan.machine, plan.vm_name, since, agent_counts=ready)
+
+
+def original_joins_pools(call: StepCall, undo: UndoCase) -> None:
+    """Put the original back into its load-balancer pools"""
+    rejoin_pools(call, undo.case)
+
+
+def original_leaves_pools(call: StepCall, undo: UndoCase) -> None:
+    """Take the original out of its load-balancer pools again"""
+    leave_pools(call, undo.case)
+
+
+def give_back(call: StepCall, undo: UndoCase) -> None:
+    """The machine is given back; from here on only what the import made is cleared away"""
+    now = call.clock.now()
+    plan = plan_of_case(call, undo.case)
+    replaced = _replaced(plan, undo)
+    call.write(partial(_give_back, timers=call.engine.timers, undo=undo, replaced=tuple(replaced), now=now))
+
+
+def delete_successor(call: StepCall, undo: UndoCase) -> None:
+    """Delete what the import created"""
+    cloud = cloud_of(call, undo.case)
+    with call.read() as session:
+        rows = ledger.entries(session, operation=undo.case.operation, origin=Origin.MADE)
+    for part in _ORDER:
+        for entry in rows:
+            if entry.part is part and entry.fate is not Fate.GONE:
+                now = cloud.read(entry.ref)
+                if is_made_here(now, undo.case.operation, entry.role):
+                    cloud.delete(call, claim_after_return(entry, now.identity if now else None))
+                call.write(partial(ledger.settle, operation=entry.operation, roles=[entry.role], fate=Fate.GONE))
+
+
+def unmark_after_undo(call: StepCall, undo: UndoCase) -> None:
+    """Take our tags off the originals"""
+    unmark_originals(call, undo.case)
+
+
+def discard_kept_state(call: StepCall, spec: DiscardSpec) -> None:
+    """Delete what was kept of the node"""
+    cloud = call.services.open_cloud(spec.cloud)
+    with call.read() as session:
+        rows = ledger.entries(session, operation=spec.operation, fates=[Fate.RETAINED])
+    for entry in rows:
+        now = cloud.read(entry.ref)
+        if now is not None and now.identity == entry.identity and now.get("managedBy") is None:
+            cloud.delete(call, claim_after_return(entry, entry.identity))
+        call.write(partial(ledger.settle, operation=entry.operation, roles=[entry.role], fate=Fate.GONE))
+
+
+# --- what the steps share ---------------------------------------------------------------------------------------------
+
+
+def _announce(session: Session, undo: UndoCase, plan: ImportPlan) -> None:
+    """Ledger rows for what this undo will make, before it makes it."""
+    case = undo.case
+    snapshots = _snapshots_of_node(plan, undo)
+    disks = _point_disks(plan, undo) if undo.to_import_point else {}
+    for role, document in {**snapshots, **disks}.items():
+        ledger.planned(session, undo.undo, case.import_id, case.cloud, role, part_of(role), document)
+
+
+def _node_snapshots(call: StepCall, undo: UndoCase) -> dict[str, Document]:
+    return _snapshots_of_node(plan_of_case(call, undo.case), undo)
+
+
+def _snapshots_of_node(plan: ImportPlan, undo: UndoCase) -> dict[str, Document]:
+    """One of each disk that the node uses: copied ones, or the original's own where they were reattached."""
+    disks = plan.succession.disks or {
+        role.removeprefix("final/"): disk.document
+        for role, disk in zip(plan.succession.final, plan.facts.disks, strict=True)
+        if disk.document is not None
+    }
+    group, ending = resource_group_of(plan.succession.machine.ref), f"-hf-{undo.undo[-6:]}-node"
+    return {f"undo/{role}": snapshot_of(disk, group, fitted(disk.name, ending), {}) for role, disk in disks.items()}
+
+
+def _point_disks(plan: ImportPlan, undo: UndoCase) -> dict[str, Document]:
+    """The original's disks as they were at the import, under new names beside the old ones."""
+    made = {}
+    for role, disk in zip(plan.succession.final, plan.facts.disks, strict=True):
+        if disk.document is not None:
+            name = fitted(disk.document.name, f"-{undo.undo[-6:]}")
+            group = resource_group_of(disk.document.ref)
+            made[f"point-{role}"] = disk_from_snapshot(disk.document, plan.succession.final[role].ref, group, name, {})
+    return made
+
+
+def _replaced(plan: ImportPlan, undo: UndoCase) -> dict[str, str]:
+    """The original's disk ids (lower case) → ids of the disks as they were at the import."""
+    if not undo.to_import_point:
+        return {}
+    made = _point_disks(plan, undo)
+    roles = zip(plan.succession.final, plan.facts.disks, strict=True)
+    return {disk.document.ref.lower(): made[f"point-{role}"].ref for role, disk in roles if disk.document is not None}
+
+
+def _require_original_off(call: StepCall, undo: UndoCase) -> None:
+    """Never two machines with the same data."""
+    plan, cloud = plan_of_case(call, undo.case), cloud_of(call, undo.case)
+    now = cloud.read(plan.machine)
+    if now is None or is_made_here(now, undo.case.operation, "machine"):
+        return
+    power, _ = cloud.power_of(plan.machine)
+    if power is Power.RUNNING and plan.facts.power is Power.RUNNING:
+        raise OriginalStillRuns(ref=plan.machine)
+
+
+class OriginalStillRuns(HoldfastError):
+    """The node must not start beside its original."""
+
+    code, retry = "import.original_still_runs", Retry.LATER
+    text = "The original {ref} runs, so the node is not started yet."
+    remedy = "Nothing to do: it is stopped first. If it keeps running, stop it by hand and retry."
+
+
+def _delete_node_object(call: StepCall, undo: UndoCase) -> None:
+    cloud = cloud_of(call, undo.case)
+    with call.read() as session:
+        entry = ledger.entry(session, undo.case.operation, "machine")
+    now = cloud.read(entry.ref)
+    if now is None or not is_made_here(now, undo.case.operation, "machine"):
+        return
+    _detach_all(call, undo.case, now)
+    released = ledger.Entry(**{**vars(entry), "identity": now.identity, "fate": Fate.PRESENT})
+    cloud.delete(call, claim_own_work(released))
+
+
+def _detach_all(call: StepCall, case: Case, machine: Document) -> None:
+    if patch := detach_parts(machine):
+        cloud_of(call, case).patch(call, machine.ref, patch)
+
+
+def _node_again(session: Session, undo: UndoCase, identity: str | None) -> None:
+    ledger.seen(session, undo.case.operation, "machine", identity)
+    ledger.settle(session, undo.case.operation, ["machine"], Fate.IN_USE)
+    row = the_import(session, undo.case.import_id)
+    row.successor = {**row.successor, "identity": identity}
+    node = session.get_one(NodeRow, row.node_id)
+    node.machine_identity = identity
+
+
+def _give_back(session: Session, timers: Timers, undo: UndoCase, replaced: tuple[str, ...], now: datetime) -> None:
+    row = the_import(session, undo.case.import_id)
+    node = session.get_one(NodeRow, row.node_id)
+    happened(node, NodeEvent.GIVEN_BACK, now)
+    until = now + KEEP_NODE_STATE_FOR
+    row.retained_until = until
+    originals_now = ledger.entries(session, operation=undo.case.operation, origin=Origin.ORIGINAL)
+    for entry in originals_now:
+        fate = Fate.RETURNED if entry.ref.lower() not in replaced else Fate.RETAINED
+        ledger.settle(session, undo.case.operation, [entry.role], fate, until if fate is Fate.RETAINED else None)
+    kept = ledger.entries(session, operation=undo.undo)
+    for entry in kept:
+        fate = Fate.RETAINED if entry.part is Part.SNAPSHOT else Fate.RETURNED
+        ledger.settle(session, undo.undo, [entry.role], fate, until if fate is Fate.RETAINED else None)
+    _arm_discards(session, timers, row, undo, until)
+
+
+def _arm_discards(session: Session, timers: Timers, row: ImportRow, undo: UndoCase, until: datetime) -> None:
+    for operation_id in (undo.undo, undo.case.operation):
+        timers.arm(
+            session,
+            f"kept:{operation_id}",
+            until,
+            "discard-node-state",
+            DiscardSpec(import_id=row.id, cloud=row.cloud, operation=operation_id),
+            subject=subject_of(row.cloud, row.machine),
+            deletes=True,
+        )
