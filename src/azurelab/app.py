@@ -31,6 +31,7 @@ from azurelab.guests.hypervisor import Hypervisor
 from azurelab.identity import certificates
 from azurelab.identity.tokens import Tokens
 from azurelab.network import loopback
+from azurelab.network.attachment import NicListener
 from azurelab.resources.groups import make_group
 from azurelab.resources.locks import Locks
 from azurelab.rooms import open_rooms
@@ -77,6 +78,8 @@ class Lab:
         self.guests_kind = guests
         self.hypervisor: Hypervisor | None = None
         self.services: dict[str, Any] = {}
+        self.nic_listeners: list[NicListener] = []
+        """Told when a card that a machine holds has changed (a public IP came or went)."""
         self.bugs: list[str] = []
         """Tracebacks of azurelab's own failures; tests assert that there are none."""
         self.operations = Operations(self)

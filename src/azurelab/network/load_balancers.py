@@ -1,0 +1,229 @@
+"""Microsoft.Network/loadBalancers, pools and NAT rules: kept as data, with the back-references that Azure shows.
+
+Pools know their members from the cards that name them; nothing is balanced.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from azurelab.arm.context import Context
+from azurelab.arm.errors import ArmError
+from azurelab.arm.store import Resource
+from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
+from azurelab.network.addresses import first_free_private
+from azurelab.network.interfaces import configurations, private_addresses
+from azurelab.network.parts import absorb, decorate, embedded, reference, referenced
+from azurelab.network.public_ips import give_address, user_of
+from azurelab.network.virtual_networks import prefixes_of
+
+__all__ = ["LB_TYPE", "TYPES", "frontend_refs", "frontends", "give_public"]
+
+LB_TYPE = "Microsoft.Network/loadBalancers"
+POOL_TYPE = "Microsoft.Network/loadBalancers/backendAddressPools"
+NAT_TYPE = "Microsoft.Network/loadBalancers/inboundNatRules"
+_LISTS = ("loadBalancingRules", "probes", "outboundRules", "inboundNatPools")
+
+
+def frontends(ctx: Context, owner: Resource) -> list[dict[str, Any]]:
+    """Frontends with checked references; a private one gets an address of its subnet."""
+    done = decorate(owner, "frontendIPConfigurations", owner.properties.get("frontendIPConfigurations"))
+    old = {c["name"]: c for c in (ctx.before.properties.get("frontendIPConfigurations") or ())} if ctx.before else {}
+    for entry in done:
+        p = entry["properties"]
+        pip_id = reference(p, "publicIPAddress")
+        if pip_id is not None:
+            pip = referenced(ctx, pip_id, owner.id)
+            holder = user_of(ctx.store, pip.id)
+            if holder is not None and holder.lower() != entry["id"].lower():
+                raise ArmError(
+                    400,
+                    "PublicIPAddressInUse",
+                    f"Resource {entry['id']} is referencing public IP address {pip.id} that is already allocated to "
+                    f"resource {holder}.",
+                )
+        subnet_id = reference(p, "subnet")
+        if subnet_id is not None:
+            subnet = referenced(ctx, subnet_id, owner.id)
+            if not p.get("privateIPAddress"):
+                taken = private_addresses(ctx.store, subnet.id, but=owner.key)
+                held = old.get(entry["name"], {"properties": {}})["properties"].get("privateIPAddress")
+                p["privateIPAddress"] = held or first_free_private(prefixes_of(subnet), taken)
+            p.setdefault("privateIPAddressVersion", "IPv4")
+        p.setdefault("privateIPAllocationMethod", "Dynamic")
+    return done
+
+
+def give_public(ctx: Context) -> None:
+    for entry in ctx.resource.properties.get("frontendIPConfigurations") or ():
+        pip_id = (entry["properties"].get("publicIPAddress") or {}).get("id")
+        if pip_id and ctx.store.get(pip_id) is not None:
+            with ctx.edit(pip_id) as pip:
+                give_address(ctx, pip)
+
+
+def _complete_nat(ctx: Context, rule: Resource, before: Resource | None) -> None:
+    p = rule.properties
+    p.setdefault("backendPort", p.get("frontendPort", 0))
+    for word in ("enableFloatingIP", "enableDestinationServiceEndpoint", "enableTcpReset", "allowBackendPortConflict"):
+        p.setdefault(word, False)
+    p.setdefault("idleTimeoutInMinutes", 4)
+    p.setdefault("protocol", "Tcp")
+
+
+def _complete_pool(ctx: Context, pool: Resource, before: Resource | None) -> None:
+    pool.properties.pop("backendIPConfigurations", None)
+
+
+def _pool_may_go(ctx: Context, pool: Resource) -> None:
+    users = ctx.store.referring(pool.id)
+    if users:
+        raise ArmError(
+            400,
+            "InUseBackendAddressPoolCannotBeDeleted",
+            f"Backend address pool {pool.id} is in use by {users[0].id} and cannot be deleted.",
+        )
+
+
+def _prepare(ctx: Context) -> None:
+    lb = ctx.resource
+    p = lb.properties
+    lb.doc["sku"] = {"tier": "Regional", **(lb.doc.get("sku") or {"name": "Basic"})}
+    p.setdefault("resourceGuid", str(uuid.uuid4()))
+    p["frontendIPConfigurations"] = frontends(ctx, lb)
+    absorb(ctx, "backendAddressPools", POOL_TYPE, _complete_pool, _pool_may_go)
+    absorb(ctx, "inboundNatRules", NAT_TYPE, _complete_nat, lambda c, r: None)
+    for word in _LISTS:
+        p[word] = decorate(lb, word, p.get(word))
+
+
+def _members(ctx: Context, pool: Resource) -> list[dict[str, str]]:
+    return [
+        {"id": config["id"]}
+        for nic in ctx.store.referring(pool.id)
+        for config in configurations(nic)
+        if any(
+            str(i["id"]).lower() == pool.key
+            for word in ("loadBalancerBackendAddressPools", "loadBalancerInboundNatRules")
+            for i in config["properties"].get(word) or ()
+        )
+    ]
+
+
+def _view_pool(ctx: Context, pool: Resource) -> dict[str, Any]:
+    members = _members(ctx, pool)
+    if not members:
+        return pool.doc
+    return {**pool.doc, "properties": {**pool.properties, "backendIPConfigurations": members}}
+
+
+def _view_nat(ctx: Context, rule: Resource) -> dict[str, Any]:
+    members = _members(ctx, rule)
+    if not members:
+        return rule.doc
+    return {**rule.doc, "properties": {**rule.properties, "backendIPConfiguration": members[0]}}
+
+
+def _view(ctx: Context, lb: Resource) -> dict[str, Any]:
+    etag = ctx.lab.arm.etag(LBS, lb)
+    nat = embedded(ctx, lb, NAT_TYPE, etag, _view_nat)
+    fronts = []
+    for entry in lb.properties.get("frontendIPConfigurations") or ():
+        at = entry["id"].lower()
+        back = {
+            word: mine
+            for word, items in (("inboundNatRules", nat), ("loadBalancingRules", lb.properties["loadBalancingRules"]))
+            if (mine := [{"id": i["id"]} for i in items if _front_of(i) == at])
+        }
+        fronts.append({**entry, "etag": etag, "properties": {**entry["properties"], **back}})
+    return {
+        **lb.doc,
+        "properties": {
+            **lb.properties,
+            "frontendIPConfigurations": fronts,
+            "backendAddressPools": embedded(ctx, lb, POOL_TYPE, etag, _view_pool),
+            "inboundNatRules": nat,
+            **{word: [{**i, "etag": etag} for i in lb.properties.get(word) or ()] for word in _LISTS},
+        },
+    }
+
+
+def _front_of(item: dict[str, Any]) -> str:
+    return str((item["properties"].get("frontendIPConfiguration") or {}).get("id", "")).lower()
+
+
+def _drop_children(ctx: Context) -> None:
+    for child in ctx.store.children(ctx.id.text):
+        ctx.remove(child.id)
+
+
+def frontend_refs(owner: Resource) -> Iterator[str]:
+    for word in ("frontendIPConfigurations", "gatewayIPConfigurations"):
+        for entry in owner.properties.get(word) or ():
+            for name in ("publicIPAddress", "subnet"):
+                found = entry["properties"].get(name)
+                if isinstance(found, dict):
+                    yield found["id"]
+
+
+def _refuse_members(ctx: Context) -> None:
+    for pool in ctx.store.children(ctx.id.text, POOL_TYPE):
+        _pool_may_go(ctx, pool)
+
+
+LBS = ResourceType(
+    name=LB_TYPE,
+    flavor=NETWORK,
+    put=Verb(lro=Lro.AAO, seconds=3, quick=True, prepare=_prepare, finish=give_public, state="Succeeded"),
+    patch=Verb(existing=200, quick=True, prepare=_prepare),
+    delete=Verb(
+        existing=202, lro=Lro.BOTH, seconds=10, quick=True, prepare=_refuse_members, finish=_drop_children, empty=True
+    ),
+    etags=Etags.WEAK,
+    readonly=("properties.resourceGuid", "properties.provisioningState"),
+    fields=(
+        Field(path="sku.name", values=("Basic", "Standard", "Gateway")),
+        Field(path="properties.frontendIPConfigurations", kind=list),
+    ),
+    body_error="InvalidRequestFormat",
+    view=_view,
+    refs=frontend_refs,
+    delete_order=40,
+)
+
+
+def _prepare_pool(ctx: Context) -> None:
+    _complete_pool(ctx, ctx.resource, ctx.before)
+
+
+def _refuse_used_pool(ctx: Context) -> None:
+    _pool_may_go(ctx, ctx.resource)
+
+
+def _prepare_nat(ctx: Context) -> None:
+    _complete_nat(ctx, ctx.resource, ctx.before)
+
+
+def _child(name: str, prepare: Any, refuse: Any, view: Any) -> ResourceType:
+    return ResourceType(
+        name=name,
+        flavor=NETWORK,
+        put=Verb(lro=Lro.AAO, seconds=3, quick=True, prepare=prepare, state="Updating"),
+        delete=Verb(existing=202, lro=Lro.BOTH, seconds=4, quick=True, prepare=refuse, empty=True),
+        etags=Etags.WEAK,
+        parent_etag=True,
+        located=False,
+        in_resources_list=False,
+        readonly=("properties.provisioningState", "properties.backendIPConfigurations"),
+        body_error="InvalidRequestFormat",
+        view=view,
+        delete_order=39,
+    )
+
+
+POOLS = _child(POOL_TYPE, _prepare_pool, _refuse_used_pool, _view_pool)
+NATS = _child(NAT_TYPE, _prepare_nat, None, _view_nat)
+
+TYPES = (LBS, POOLS, NATS)

@@ -1,0 +1,235 @@
+"""Microsoft.Network/virtualNetworks and their subnets. Peerings are kept as data; packets do not follow them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from azurelab.arm.context import Context
+from azurelab.arm.errors import ArmError
+from azurelab.arm.store import Resource
+from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
+from azurelab.network.addresses import parse_prefix
+from azurelab.network.parts import absorb, embedded, format_error, reference, referenced
+
+__all__ = ["PEERING_TYPE", "SUBNET_TYPE", "TYPES", "VNET_TYPE", "prefixes_of"]
+
+VNET_TYPE = "Microsoft.Network/virtualNetworks"
+SUBNET_TYPE = "Microsoft.Network/virtualNetworks/subnets"
+PEERING_TYPE = "Microsoft.Network/virtualNetworks/virtualNetworkPeerings"
+
+
+def prefixes_of(subnet: Resource) -> list[Any]:
+    """The subnet's address ranges; `addressPrefixes` (newer clients) or `addressPrefix`."""
+    p = subnet.properties
+    texts = p.get("addressPrefixes") or ([p["addressPrefix"]] if p.get("addressPrefix") else [])
+    return [n for n in map(parse_prefix, texts) if n is not None]
+
+
+# -- virtual networks ---------------------------------------------------------------------------------------------
+
+
+def _prepare_vnet(ctx: Context) -> None:
+    vnet = ctx.resource
+    p = vnet.properties
+    space = (p.get("addressSpace") or {}).get("addressPrefixes")
+    if not space:
+        raise ArmError(
+            400, "NoAddressPrefixOrPoolProvided", f"No address prefix or pool has been provided for VNet {vnet.id}."
+        )
+    for text in space:
+        if parse_prefix(text) is None:
+            raise ArmError(
+                400,
+                "InvalidCIDRNotation",
+                f"The address prefix {text} in resource {vnet.id} has an invalid CIDR notation.",
+            )
+    p.setdefault("resourceGuid", str(uuid.uuid4()))
+    if isinstance(p.get("dhcpOptions"), dict):
+        p["dhcpOptions"].setdefault("dnsServers", [])
+    p.setdefault("enableDdosProtection", False)
+    p.setdefault("enableVmProtection", False)
+    absorb(ctx, "subnets", SUBNET_TYPE, _complete_subnet, _subnet_may_go)
+    absorb(ctx, "virtualNetworkPeerings", PEERING_TYPE, lambda c, child, old: None, lambda c, r: None)
+
+
+def _view_vnet(ctx: Context, vnet: Resource) -> dict[str, Any]:
+    etag = ctx.lab.arm.etag(VNETS, vnet)
+    return {
+        **vnet.doc,
+        "properties": {
+            **vnet.properties,
+            "subnets": embedded(ctx, vnet, SUBNET_TYPE, etag, _view_subnet),
+            "virtualNetworkPeerings": embedded(ctx, vnet, PEERING_TYPE, etag, None),
+        },
+    }
+
+
+def _refuse_used_vnet(ctx: Context) -> None:
+    for subnet in ctx.store.children(ctx.id.text, SUBNET_TYPE):
+        _subnet_may_go(ctx, subnet)
+
+
+def _drop_children(ctx: Context) -> None:
+    for child in ctx.store.children(ctx.id.text):
+        ctx.remove(child.id)
+
+
+VNETS = ResourceType(
+    name=VNET_TYPE,
+    flavor=NETWORK,
+    put=Verb(lro=Lro.AAO, seconds=4, quick=True, prepare=_prepare_vnet, state="Updating"),
+    patch=Verb(existing=200, quick=True, prepare=_prepare_vnet),
+    delete=Verb(
+        existing=202, lro=Lro.BOTH, seconds=10, quick=True, prepare=_refuse_used_vnet, finish=_drop_children, empty=True
+    ),
+    etags=Etags.WEAK,
+    readonly=("properties.resourceGuid", "properties.provisioningState"),
+    fields=(
+        Field(path="properties.addressSpace", kind=dict),
+        Field(path="properties.addressSpace.addressPrefixes", kind=list),
+        Field(path="properties.subnets", kind=list),
+        Field(path="properties.dhcpOptions.dnsServers", kind=list),
+    ),
+    body_error="InvalidRequestFormat",
+    view=_view_vnet,
+    delete_order=70,
+)
+
+
+# -- subnets ------------------------------------------------------------------------------------------------------
+
+
+def _complete_subnet(ctx: Context, subnet: Resource, before: Resource | None) -> None:
+    """Check the range against the network and its other subnets; defaults as Azure shows them."""
+    parent_id = subnet.id.rsplit("/subnets/", 1)[0]
+    vnet = ctx.draft if ctx.draft is not None and ctx.draft.type == VNET_TYPE else ctx.store.get(parent_id)
+    assert vnet is not None
+    p = subnet.properties
+    mine = prefixes_of(subnet)
+    texts = p.get("addressPrefixes") or [p.get("addressPrefix")]
+    if not mine or len(mine) != len(texts):
+        raise ArmError(
+            400,
+            "InvalidCIDRNotation",
+            f"The address prefix {texts[0]} in resource {subnet.id} has an invalid CIDR notation.",
+        )
+    space = [parse_prefix(t) for t in vnet.properties["addressSpace"]["addressPrefixes"]]
+    for prefix in mine:
+        if not any(s is not None and s.version == prefix.version and prefix.subnet_of(s) for s in space):
+            raise ArmError(
+                400,
+                "NetcfgSubnetRangeOutsideVnet",
+                f"Subnet '{subnet.name}' is not valid because its IP address range is outside the IP address range of "
+                f"virtual network '{vnet.name}'.",
+            )
+    for other in ctx.store.children(vnet.id, SUBNET_TYPE):
+        if other.key != subnet.key and any(a.overlaps(b) for a in mine for b in prefixes_of(other)):
+            raise ArmError(
+                400,
+                "NetcfgSubnetRangesOverlap",
+                f"Subnet '{subnet.name}' is not valid because its IP address range overlaps with that of an existing "
+                f"subnet in virtual network '{vnet.name}'.",
+            )
+    if before is not None and prefixes_of(before) != mine and ctx.store.referring(subnet.id):
+        raise ArmError(
+            400,
+            "InUsePrefixCannotBeDeleted",
+            f"IpPrefix {prefixes_of(before)[0]} on Subnet {subnet.name} has active allocations and cannot be deleted.",
+        )
+    for word in ("networkSecurityGroup", "routeTable", "natGateway"):
+        wanted = reference(p, word)
+        if wanted is not None:
+            referenced(ctx, wanted, subnet.id)
+    p.pop("ipConfigurations", None)
+    p.setdefault("delegations", [])
+    p.setdefault("privateEndpointNetworkPolicies", "Enabled" if ctx.api_version < "2022" else "Disabled")
+    p.setdefault("privateLinkServiceNetworkPolicies", "Enabled")
+
+
+def _subnet_may_go(ctx: Context, subnet: Resource) -> None:
+    users = _ip_configurations(ctx, subnet)
+    if users:
+        raise ArmError(
+            400,
+            "InUseSubnetCannotBeDeleted",
+            f"Subnet {subnet.name} is in use by {users[0]['id']} and cannot be deleted. In order to delete the subnet, "
+            f"delete all the resources within the subnet. See aka.ms/deletesubnet.",
+        )
+
+
+def _ip_configurations(ctx: Context, subnet: Resource) -> list[dict[str, str]]:
+    """Who has an address here: cards' IP configurations and load balancers' frontends."""
+    found = []
+    for user in ctx.store.referring(subnet.id):
+        for word in ("ipConfigurations", "frontendIPConfigurations", "gatewayIPConfigurations"):
+            for config in user.properties.get(word) or ():
+                at = (config["properties"].get("subnet") or {}).get("id", "")
+                if at.lower() == subnet.key:
+                    found.append({"id": config["id"]})
+    return found
+
+
+def _prepare_subnet(ctx: Context) -> None:
+    _complete_subnet(ctx, ctx.resource, ctx.before)
+
+
+def _view_subnet(ctx: Context, subnet: Resource) -> dict[str, Any]:
+    users = _ip_configurations(ctx, subnet)
+    if not users:
+        return subnet.doc
+    return {**subnet.doc, "properties": {**subnet.properties, "ipConfigurations": users}}
+
+
+def _refuse_used_subnet(ctx: Context) -> None:
+    _subnet_may_go(ctx, ctx.resource)
+
+
+def _subnet_refs(subnet: Resource) -> list[str]:
+    p = subnet.properties
+    return [p[w]["id"] for w in ("networkSecurityGroup", "routeTable", "natGateway") if isinstance(p.get(w), dict)]
+
+
+SUBNETS = ResourceType(
+    name=SUBNET_TYPE,
+    flavor=NETWORK,
+    put=Verb(lro=Lro.AAO, seconds=4, quick=True, prepare=_prepare_subnet, state="Updating"),
+    delete=Verb(existing=202, lro=Lro.BOTH, seconds=10, quick=True, prepare=_refuse_used_subnet, empty=True),
+    etags=Etags.WEAK,
+    parent_etag=True,
+    located=False,
+    in_resources_list=False,
+    readonly=("properties.provisioningState", "properties.ipConfigurations"),
+    fields=(
+        Field(path="properties.addressPrefix"),
+        Field(path="properties.addressPrefixes", kind=list),
+        Field(path="properties.networkSecurityGroup", kind=dict),
+    ),
+    body_error="InvalidRequestFormat",
+    view=_view_subnet,
+    refs=_subnet_refs,
+    delete_order=65,
+)
+
+
+def _prepare_peering(ctx: Context) -> None:
+    if reference(ctx.resource.properties, "remoteVirtualNetwork") is None:
+        raise format_error("The remote virtual network of a peering is missing.", "remoteVirtualNetwork")
+    ctx.resource.properties.setdefault("peeringState", "Initiated")
+
+
+PEERINGS = ResourceType(
+    name=PEERING_TYPE,
+    flavor=NETWORK,
+    put=Verb(lro=Lro.AAO, seconds=4, quick=True, prepare=_prepare_peering, state="Updating"),
+    delete=Verb(existing=202, lro=Lro.BOTH, seconds=4, quick=True, empty=True),
+    etags=Etags.WEAK,
+    parent_etag=True,
+    located=False,
+    in_resources_list=False,
+    readonly=("properties.provisioningState", "properties.peeringState"),
+    body_error="InvalidRequestFormat",
+    delete_order=64,
+)
+
+TYPES = (VNETS, SUBNETS, PEERINGS)
