@@ -46,7 +46,7 @@ def claim_due(engine: Engine) -> tuple[Reconciler, ...]:
     wanted = all_reconcilers(engine)
     now = engine.clock.now()
     with engine.database.read() as session:
-        next_at = dict(session.execute(select(ReconcilerRow.name, ReconcilerRow.next_at)).tuples().all())
+        next_at = {row.name: row.next_at for row in session.execute(select(ReconcilerRow.name, ReconcilerRow.next_at))}
     due = [one for name, one in wanted.items() if name not in next_at or next_at[name] <= now]
     if not due:
         return ()

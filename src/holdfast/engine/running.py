@@ -59,6 +59,10 @@ def _tell(record: Record) -> Outcome:
                 return Outcome.CLOSED
             if record.pivoted:
                 return Outcome.STUCK if record.release_failed(why) else Outcome.WAITING
+            if getattr(why, "holds", False):
+                # A person has to choose between going on (retry) and going back (cancel): neither is ours to pick.
+                record.give_up(why)
+                return Outcome.STUCK
             record.begin_unwinding(why)
         for row in record.to_undo():
             compensate(record, row)

@@ -16,7 +16,7 @@ from holdfast.store import audit
 if TYPE_CHECKING:
     from holdfast.engine.engine import Engine
 
-__all__ = ["Ticket", "due_tickets", "give_back_lost", "pulse", "take_over", "take_over_all"]
+__all__ = ["Ticket", "due_tickets", "give_back_lost", "live_workers", "pulse", "take_over", "take_over_all"]
 
 Ticket = tuple[OperationId, int, bool]
 """(operation, generation, urgent): what the scheduler is given."""
@@ -165,3 +165,13 @@ def due_tickets(engine: Engine, only: OperationId | None = None) -> list[Ticket]
 
 def _rows(session: Session, statement: Any, values: dict[str, Any]) -> int:
     return cast("CursorResult[Any]", session.execute(statement, values)).rowcount
+
+
+def live_workers(engine: Engine) -> frozenset[str]:
+    """Ids of workers with a fresh beat, by the database's clock."""
+    now_s = engine.database.seconds()
+    with engine.database.read() as session:
+        found = session.scalars(
+            text(f"select id from workers where beat_s > {now_s} - :lease"), {"lease": engine.settings.lease_s}
+        )
+        return frozenset(str(one) for one in found)

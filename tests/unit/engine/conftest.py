@@ -4,15 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from engine_rig import Rig, dbos_rig, inline_rig, make_test_tables
+from postgres_cluster import Cluster, Given, NoPostgres, postgres
 
 from holdfast.store import Database, upgrade
-
-
-def make_test_tables(database: Database) -> None:
-    with database.write() as session:
-        session.execute(text("create table if not exists test_nodes (operation text primary key, machine text)"))
-        session.execute(text("create table if not exists test_states (operation text, old text, new text)"))
 
 
 @pytest.fixture
@@ -22,3 +17,37 @@ def database(tmp_path: Path) -> Iterator[Database]:
     make_test_tables(opened)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster | Given]:
+    try:
+        with postgres() as server:
+            yield server
+    except NoPostgres as why:
+        pytest.skip(f"no PostgreSQL here: {why}")
+
+
+@pytest.fixture(scope="module", params=["inline", "dbos-sqlite", "dbos-postgresql"])
+def shared_rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """One engine for a module: starting DBOS for each test would take most of the suite's time."""
+    folder = tmp_path_factory.mktemp("home")
+    if request.param == "inline":
+        with inline_rig(f"sqlite:///{folder / 'holdfast.db'}") as rig:
+            yield rig
+        return
+    if request.param == "dbos-sqlite":
+        urls = (f"sqlite:///{folder / 'holdfast.db'}", f"sqlite:///{folder / 'dbos.db'}")
+    else:
+        server = request.getfixturevalue("cluster")
+        urls = (url := server.create(), url)
+    with dbos_rig(*urls) as rig:
+        yield rig
+
+
+@pytest.fixture
+def rig(shared_rig: Rig) -> Iterator[Rig]:
+    """A fresh world on the shared engine. Subjects and keys must be made with `rig.name()`."""
+    shared_rig.renew()
+    yield shared_rig
+    shared_rig.require_idle()

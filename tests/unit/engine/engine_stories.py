@@ -169,7 +169,7 @@ def take(op: Operation, spec: Spec) -> NodeId:
     disks = op.do(make_disks, spec, undo=delete_disks)
     op.note("disks are made", count=len(disks))
     machine = op.first_of(spec.markets, launch, spec, disks, undo=dissolve)
-    op.wait(see_ready, machine, every_s=15, timeout_s=600)
+    op.wait(see_ready, machine, every_s=15, timeout_s=120)
     node = op.pivot(hand_over, spec, machine)
     op.do(match_power, node)
     return node
