@@ -16,6 +16,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fakes.faults import Fault, Faults
 from fakes.shapes import SIZES, cards_of, disk_body, group_of, machine_body, merge, parts_of, size_document
 from holdfast.clouds.documents import Document, same_ref
 from holdfast.clouds.errors import (
@@ -65,17 +66,6 @@ _LEVELS = {
     PowerLevel.STOPPED: Power.STOPPED,
     PowerLevel.DEALLOCATED: Power.DEALLOCATED,
 }
-
-
-@dataclass
-class Fault:
-    """Raised by the next `times` calls of `verb` whose ref contains `about`. after: the effect happens first."""
-
-    verb: str
-    error: Exception
-    about: str = ""
-    times: int = 1
-    after: bool = False
 
 
 @dataclass
@@ -468,8 +458,8 @@ class FakeCloud:
 
     # -------------------------------------------------------------------------------------------------------- inside
 
-    def _faults(self, verb: str, ref: str) -> _Faults:
-        return _Faults(self, verb, ref)
+    def _faults(self, verb: str, ref: str) -> Faults:
+        return Faults(self.faults, verb, ref)
 
     def _put(self, ref: str, type_name: str, body: Mapping[str, Any]) -> None:
         key = ref.lower()
@@ -594,27 +584,6 @@ class FakeCloud:
         stored = self._resources.get(ref.lower())
         if stored is None or stored.type != MACHINES:
             raise NotFound(kind="machine", name=ref)
-
-
-class _Faults:
-    """Raises the matching fault on entry, or on a successful exit for one that comes after the effect."""
-
-    def __init__(self, cloud: FakeCloud, verb: str, ref: str) -> None:
-        self._cloud, self._verb, self._ref = cloud, verb, ref
-
-    def __enter__(self) -> None:
-        self._raise(after=False)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._raise(after=True)
-
-    def _raise(self, after: bool) -> None:
-        for fault in self._cloud.faults:
-            matches = fault.verb == self._verb and fault.about.lower() in self._ref.lower()
-            if matches and fault.after is after and fault.times > 0:
-                fault.times -= 1
-                raise fault.error
 
 
 __all__ = ["SUBSCRIPTION", "FakeCloud", "Fault"]

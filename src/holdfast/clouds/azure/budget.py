@@ -2,8 +2,8 @@
 
 Azure refills a bucket for each kind of request. A bucket that we fill by Azure's published limits, corrected by the
 rate-limit headers of each answer, keeps us below them without being told 429; and while requests are scarce, an evicted
-node's replacement goes before a nightly clean-up. At a custom endpoint nothing is published: a bucket there exists only
-once a header or a 429 named it.
+node's replacement goes before a nightly clean-up. At a custom endpoint nothing is published, and headers there may count
+what nobody enforces: a bucket begins with the first 429, and only then do headers correct it.
 """
 
 from __future__ import annotations
@@ -153,19 +153,20 @@ class Budget:
             if headers.get(header, "").strip().isdigit():
                 told[kind] = float(headers[header])
         for part in headers.get(_RESOURCE_HEADER, "").split(","):
-            name, _, left = part.strip().rpartition(";")
-            if name and left.strip().isdigit():
-                bucket = _WINDOW.sub("", name.rsplit("/", 1)[-1])
-                told[bucket] = min(told.get(bucket, inf), float(left))
-        if not told:
-            return
+            name, _, count = part.strip().rpartition(";")
+            if name and count.strip().isdigit():
+                kind = _WINDOW.sub("", name.rsplit("/", 1)[-1])
+                told[kind] = min(told.get(kind, inf), float(count))
         with self._lock:
             now_s = self._now_s()
-            for name, left_now in told.items():
-                bucket_now = self._buckets.get(name) or self._new(name, left_now)
-                bucket_now.tokens, bucket_now.filled_at_s = left_now, now_s
-                known = bucket_now.capacity if isfinite(bucket_now.capacity) else 0.0
-                bucket_now.capacity = max(known, left_now)
+            for name, left in told.items():
+                bucket = self._buckets.get(name)
+                if bucket is None:
+                    if not self._known_limits:
+                        continue
+                    bucket = self._new(name, left)
+                bucket.tokens, bucket.filled_at_s = left, now_s
+                bucket.capacity = max(bucket.capacity if isfinite(bucket.capacity) else 0.0, left)
 
     def close(self, names: tuple[str, ...], for_s: float) -> None:
         """A 429: the provider's bucket (the front door's where there is no other) admits nobody for that long."""
