@@ -37,6 +37,7 @@ from azurelab.resources.locks import Locks
 from azurelab.rooms import open_rooms
 from azurelab.world.clock import LabClock, TimeProfile, Timers
 from azurelab.world.faults import Faults
+from azurelab.world.market import Market
 from azurelab.world.regions import Regions
 from azurelab.world.roles import Roles
 
@@ -49,7 +50,7 @@ RECORDED_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 class Lab:
     """One local cloud. Made by `start`; ended by `close` (state stays in `home`) .
 
-    What effects and rooms use: store, clock, timers, time, regions, roles, locks, faults, operations, arm, tokens,
+    What effects and rooms use: store, clock, timers, time, regions, market, roles, locks, faults, operations, arm, tokens,
     hypervisor, home, services (a room's own objects by name: `lab.services["disks"]`).
     """
 
@@ -69,6 +70,7 @@ class Lab:
         self.regions = Regions()
         self.roles = Roles(self.store)
         self.locks = Locks(self.store)
+        self.market = Market(self.store, self.regions)
         self.faults = Faults(self.store)
         self.throttle = Throttle(self.store, self.clock)
         owner = Principal(self.client_id, self.identity["object_id"])
