@@ -23,6 +23,7 @@ from holdfast.clouds.protocols import Power
 from holdfast.core.errors import InvalidInput
 from holdfast.core.ids import NodeId
 from holdfast.engine import Operation, Role, operation
+from holdfast.engine.timers import Timers
 from holdfast.imports.actions import originals
 from holdfast.imports.following import follow_import
 from holdfast.imports.gathering import gather
@@ -180,7 +181,15 @@ def _record_plan(session: Session, case: Case, plan: ImportPlan) -> None:
         ledger.planned(session, case.operation, case.import_id, case.cloud, role, part_of(role), document)
 
 
-def _hand_over(session: Session, case: Case, plan: ImportPlan, launched: Launched, proof: Proof, now: datetime) -> None:
+def _hand_over(
+    session: Session,
+    timers: Timers,
+    case: Case,
+    plan: ImportPlan,
+    launched: Launched,
+    proof: Proof,
+    now: datetime,
+) -> None:
     row = the_import(session, case.import_id)
     row.imported_at = now
     row.successor = {**vars(launched), "launched_at": launched.launched_at.isoformat()}
