@@ -141,7 +141,7 @@ def _adapter(kind: Any, name: str) -> TypeAdapter[Any]:
 def _dump(kind: Any, value: Any, name: str) -> Any:
     try:
         return _adapter(kind, name).dump_python(value, mode="json", warnings="error")
-    except PydanticSerializationError as exc:
+    except (PydanticSerializationError, AttributeError, TypeError, ValueError) as exc:
         raise NotRecordable(name=name, problem=str(exc)) from exc
 
 

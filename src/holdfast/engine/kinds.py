@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -206,7 +207,7 @@ class Registry:
     def name_of(self, function: Callable[..., Any]) -> str:
         """`module:function`, under which `resolve` finds it after a restart. Raises NotRecordable if it would not."""
         name = f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', '?')}"
-        if "<" in name or "." in name.partition(":")[2]:
+        if not inspect.isfunction(function) or "<" in name or self.resolve(name) is not function:
             raise NotRecordable(name=name, problem="a compensation must be a function of a module, found by its name")
         return name
 
@@ -221,10 +222,10 @@ class Registry:
             found = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as exc:
             raise NotRecordable(name=name, problem=f"this release has no such compensation ({exc})") from exc
-        if not callable(found) or getattr(found, "__module__", None) != module:
+        if not inspect.isfunction(found) or found.__module__ != module:
             # A name in the database must not be a way to call whatever a module happens to import.
             raise NotRecordable(name=name, problem="it is not a function of that module")
-        return found  # type: ignore[no-any-return]
+        return found
 
     def subject_of(self, kind: OperationKind[Any, Any], spec: Any, subject: str | None) -> str | None:
         """What the operation is about. Raises InvalidInput when a mutating one does not say."""

@@ -175,4 +175,23 @@ def take(op: Operation, spec: Spec) -> NodeId:
     return node
 
 
-REGISTRY = Registry([take])
+def mark(call: Call[World], spec: Spec) -> str:
+    """Leave a mark."""
+    call.check()
+    call.services.things.add(spec.machine)
+    return spec.machine
+
+
+def wipe(call: Call[World], spec: Spec) -> None:
+    """Wipe the mark."""
+    call.services.things.discard(spec.machine)
+
+
+@operation("brief", spec=Spec, subject=lambda spec: spec.machine, urgent=True)
+def brief(op: Operation, spec: Spec) -> NodeId:
+    """Leave a mark for good."""
+    machine = op.do(mark, spec, undo=wipe)
+    return op.pivot(hand_over, spec, machine)
+
+
+REGISTRY = Registry([take, brief])
