@@ -5,6 +5,7 @@ Sources: QEMU's manual page; the measurements behind the choices are in docs/gue
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import shlex
 from collections.abc import Sequence
@@ -175,11 +176,15 @@ def _cards(spec: GuestSpec, relay: str) -> list[str]:
     """
     words: list[str] = []
     for number, card in enumerate(sorted(spec.nics, key=lambda nic: not nic.primary)):
-        net = "net=169.254.0.0/16" if number == 0 else f"net=192.168.{number}.0/24"
+        if number == 0:
+            net = "net=169.254.0.0/16"
+        else:  # Azure keeps .1 to .3 of every subnet for itself; slirp takes .2 and .3
+            subnet = ipaddress.ip_interface(f"{card.private_ip}/{card.prefix_length}").network
+            net = f"net={subnet},dhcpstart={card.private_ip}"
         option = f"user,id=net{number},{net},ipv6=off,restrict=on"
         if number == 0:
             option += f",guestfwd=tcp:169.254.169.254:80-cmd:{_escaped(relay)}"
-        mac = card.mac.replace("-", ":").lower()
-        mac = mac if ":" in mac else ":".join(mac[i : i + 2] for i in range(0, 12, 2))
+        digits = card.mac.replace("-", "").replace(":", "").lower()
+        mac = ":".join(digits[i : i + 2] for i in range(0, 12, 2))
         words += ["-netdev", option, "-device", f"virtio-net-pci,netdev=net{number},mac={mac},romfile="]
     return words

@@ -17,8 +17,8 @@ from azurelab.guests.stage import LIBRARIES, Stage
 __all__ = ["PROGRAMS", "ext4", "lay_out"]
 
 PROGRAMS = ("qemu-ga", "dropbear", "mke2fs", "resize2fs", "e2fsck")
-SCRIPTS = "start configure first-boot tick agent events serve".split()  # /etc/lab, executable
-SOURCED = "common disks flatten.awk".split()  # /etc/lab, read by the scripts
+SCRIPTS = ["start", "configure", "first-boot", "tick", "agent", "events", "serve"]  # /etc/lab, executable
+SOURCED = ["common", "disks", "flatten.awk"]  # /etc/lab, read by the scripts
 REPLACED = ("init", "poweroff", "reboot", "halt", "shutdown", "mke2fs", "wget")  # not links to busybox, or not here
 
 TIME = 1700000000
@@ -29,10 +29,26 @@ BLOCKS = 46 * 256  # 46 MiB: 47 with the boot loader's first one; the kernel alo
 
 def lay_out(stage: Stage, root: Path, land: Path, kernel: Path, initrd: bytes, grub_config: str) -> None:
     """Everything that stands on the OS disk, under `root`."""
-    for folder in (
-        "boot/grub dev proc sys run tmp root data home var/lib/lab var/log var/lib/waagent etc/lab etc/acpi/PWRF "
-        "etc/dropbear usr/bin usr/sbin usr/lib64"
-    ).split():
+    for folder in [
+        "boot/grub",
+        "dev",
+        "proc",
+        "sys",
+        "run",
+        "tmp",
+        "root",
+        "data",
+        "home",
+        "var/lib/lab",
+        "var/log",
+        "var/lib/waagent",
+        "etc/lab",
+        "etc/acpi/PWRF",
+        "etc/dropbear",
+        "usr/bin",
+        "usr/sbin",
+        "usr/lib64",
+    ]:
         (root / folder).mkdir(parents=True)
     (root / LIBRARIES).mkdir(parents=True)
     for name in ("bin", "sbin", "lib", "lib64"):
@@ -82,9 +98,11 @@ def _install(source: Path, target: Path, *, executable: bool | None = None) -> N
 def ext4(stage: Stage, root: Path, image: Path, work: Path) -> None:
     """An ext4 file system `osroot` with the content of `root`, byte-identical for identical content."""
     config = work / "mke2fs.conf"
-    config.write_text("[defaults]\nbase_features = sparse_super,large_file,filetype,dir_index,ext_attr\n"
-                      "[fs_types]\next4 = {\nfeatures = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,"
-                      "extra_isize\n}\n")
+    config.write_text(
+        "[defaults]\nbase_features = sparse_super,large_file,filetype,dir_index,ext_attr\n"
+        "[fs_types]\next4 = {\nfeatures = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,"
+        "extra_isize\n}\n"
+    )
     fake = {"E2FSPROGS_FAKE_TIME": str(TIME), "MKE2FS_CONFIG": str(config)}
     paths = sorted(path for path in root.rglob("*"))
     for path in [root, *paths]:

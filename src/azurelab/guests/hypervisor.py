@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["Agent", "BootFailed", "DiskAttachment", "GuestSpec", "Hypervisor", "NicAttachment", "Power"]
+__all__ = ["Agent", "BootFailed", "DiskAttachment", "GuestBusy", "GuestSpec", "Hypervisor", "NicAttachment", "Power"]
 
 
 class Power(StrEnum):
@@ -30,6 +30,10 @@ class Agent(StrEnum):
 
 class BootFailed(Exception):
     """The guest could not be started; the text goes into the operation's error."""
+
+
+class GuestBusy(Exception):
+    """The running guest does not do its part: no free slot for a disk, or it does not release one."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class GuestSpec:
 
     `key` is the ARM id in lower case. `compute` is the `compute` object of the instance metadata service (name, vmId,
     location, vmSize, tagsList, publicKeys, userData …); the hypervisor serves it, `network` and scheduled events.
+    `host_name` is osProfile.computerName, empty for a machine made by Attach: its guest then keeps the name that stands
+    on its OS disk. `vm_id` is a UUID; a guest that sees a new one runs user data again, as cloud-init does.
     """
 
     key: str
@@ -82,7 +88,7 @@ class Hypervisor(Protocol):
         """Off: by agent or ACPI when graceful, hard after `timeout_s` or when not. Off already is success."""
 
     def restart(self, key: str) -> None:
-        """The guest boots again without losing its disks."""
+        """The guest boots again without losing its disks; returns when the boot has begun. BootFailed when it is off."""
 
     def power(self, key: str) -> Power:
         """As it is now: a guest that powered itself off is OFF."""
@@ -90,15 +96,19 @@ class Hypervisor(Protocol):
     def agent(self, key: str) -> Agent: ...
 
     def attach(self, key: str, disk: DiskAttachment) -> None:
-        """Hot-plug a data disk into a running guest; a guest that is off needs nothing."""
+        """Hot-plug a data disk into a running guest; a guest that is off needs nothing. GuestBusy."""
 
-    def detach(self, key: str, lun: int) -> None: ...
+    def detach(self, key: str, lun: int) -> None:
+        """Unplug a data disk; nothing is written to it after this returns. Not plugged is success. GuestBusy."""
 
     def readdress(self, spec: GuestSpec) -> None:
         """Addresses or metadata changed (public IP attached, tags set): serve the new ones to the running guest."""
 
     def notify_preempt(self, key: str, not_before_s: float) -> None:
-        """Show a Scheduled Events `Preempt` to the guest; the eviction itself is done by the caller."""
+        """Show a Scheduled Events `Preempt` to the guest; the eviction itself is done by the caller.
+
+        `not_before_s` is Unix time. A pending one stays as it is; a stop clears it.
+        """
 
     def console(self, key: str) -> bytes:
         """What the serial console printed since the last start (empty where there is none)."""
@@ -106,7 +116,8 @@ class Hypervisor(Protocol):
     def remove(self, key: str) -> None: ...
 
     def adopt(self, specs: Mapping[str, GuestSpec]) -> None:
-        """After a restart of azurelab: find the guests that still run, forget those not in `specs`."""
+        """After a restart of azurelab: find the guests that still run; end those not in `specs` (the machines that
+        should run). One in `specs` that does not run any more is OFF, and no listener is called for it."""
 
     def on_power_change(self, listener: Callable[[str, Power], None]) -> None:
         """`listener(key, power)` is called from a hypervisor thread when a guest stops or starts by itself."""

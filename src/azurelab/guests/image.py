@@ -172,7 +172,9 @@ def _build(image: GuestImage, packages: Sequence[Path], cache: Path, say: Callab
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`azurelab guest-image`: 0 when the image is there; 3 with the command a person should run when tools lack."""
-    parser = argparse.ArgumentParser(prog="azurelab guest-image", description="Build the guest image once and cache it.")
+    parser = argparse.ArgumentParser(
+        prog="azurelab guest-image", description="Build the guest image once and cache it."
+    )
     parser.add_argument("--cache", type=Path, help="folder of the cache (default: ~/.cache/azurelab)")
     parser.add_argument("--refresh", action="store_true", help="look for newer packages even if an image is cached")
     parser.add_argument("--json", action="store_true", help="print the image's files as JSON")
@@ -188,7 +190,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"The guest image cannot be built: {error}")
         return 1
     if options.json:
-        print(json.dumps({"key": image.key, "disk": str(image.disk), "kernel": str(image.kernel), "initrd": str(image.initrd)}))
+        print(
+            json.dumps(
+                {"key": image.key, "disk": str(image.disk), "kernel": str(image.kernel), "initrd": str(image.initrd)}
+            )
+        )
     else:
         say(f"guest image: {image.disk}")
     return 0

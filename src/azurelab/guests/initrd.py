@@ -10,10 +10,21 @@ from azurelab.guests.modules import load_order
 __all__ = ["MODULES", "initrd"]
 
 # isofs, vfat and nls_ascii: so that somebody can mount what they attach; sd_mod for disks on a SCSI controller
-MODULES = (
-    "virtio_pci virtio_blk virtio_net virtio_console virtio_rng ext4 qemu_fw_cfg evdev button isofs vfat nls_ascii"
-).split()
-APPLETS = "sh mount insmod usleep findfs switch_root poweroff sleep".split()
+MODULES = [
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_console",
+    "virtio_rng",
+    "ext4",
+    "qemu_fw_cfg",
+    "evdev",
+    "button",
+    "isofs",
+    "vfat",
+    "nls_ascii",
+]
+APPLETS = ["sh", "mount", "insmod", "usleep", "findfs", "switch_root", "poweroff", "sleep"]
 
 
 def initrd(busybox: bytes, module_tree: Path, land: Path) -> bytes:

@@ -5,6 +5,7 @@ QEMU serves one client at a time per socket. Source: docs/interop/qmp-spec.txt o
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import socket
@@ -109,13 +110,9 @@ class Qmp:
     def close(self) -> None:
         """Leave QEMU running. `on_close` is not called."""
         self._on_close = lambda: None
-        try:
+        with contextlib.suppress(OSError):  # QEMU closed first
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # QEMU closed first
         self._reader.join(5)
-        self._lines.close()
-        self._socket.close()
 
     def _read(self) -> None:
         try:
@@ -132,4 +129,6 @@ class Qmp:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._lines.close()
+        self._socket.close()
         self._on_close()

@@ -37,12 +37,21 @@ class Stage:
         return [str(loader), "--library-path", str(self.libraries), str(self.program(name))]
 
     def run(
-        self, name: str, *arguments: str, extra_environment: Mapping[str, str] | None = None, input_text: str | None = None
+        self,
+        name: str,
+        *arguments: str,
+        extra_environment: Mapping[str, str] | None = None,
+        input_text: str | None = None,
     ) -> str:
         """Output of the program; ImageError with its words when it fails."""
         environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", **(extra_environment or {})}
         done = subprocess.run(
-            [*self.command(name), *arguments], env=environment, input=input_text, capture_output=True, text=True, check=False
+            [*self.command(name), *arguments],
+            env=environment,
+            input=input_text,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             raise ImageError(f"{name} failed: {done.stderr.strip()[-600:]}")
