@@ -238,6 +238,8 @@ class FakeArm:
             ref for ref in self.cloud.refs(kind) if group is None or f"/resourcegroups/{group.lower()}/" in ref.lower()
         ]
         refs = [ref for ref in refs if ref.lower().startswith(above)]
+        for ref in refs:
+            self._count_down(ref)
         items = [self._body(ref) for ref in refs]
         if request.query.get("statusOnly") == "true":
             items = [{"id": item["id"], "properties": {"instanceView": self._view(item["id"])}} for item in items]

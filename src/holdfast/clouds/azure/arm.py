@@ -251,8 +251,7 @@ class Arm:
         try:
             response = client.send_request(request, **options)
         except ClientAuthenticationError as exc:
-            error = CredentialRejected(cloud_code=type(exc).__name__, message=_words(exc), ref=path)
-            raise _Failed(_Kind.REFUSED, error, cause=exc) from exc
+            raise _no_token(exc, path) from exc
         except ServiceRequestError as exc:
             error_ = CloudUnavailable(cloud_code="NoConnection", message=_words(exc), ref=path)
             kind = _Kind.REFUSED if "CERTIFICATE_VERIFY_FAILED" in str(exc) else _Kind.NEVER_SENT
@@ -323,6 +322,8 @@ class Arm:
             return self._client
 
     def _open(self) -> Any:
+        import logging
+
         import requests
         from azure.core import PipelineClient
         from azure.core.pipeline import Pipeline
@@ -331,6 +332,7 @@ class Arm:
         from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
         from urllib3.util.retry import Retry
 
+        logging.getLogger("azure.identity").setLevel(logging.ERROR)  # its warnings repeat what we raise
         session = requests.Session()
         # Hundreds of operations wait at once: with the default of 10 kept connections most would open a new one.
         adapter = requests.adapters.HTTPAdapter(
@@ -380,6 +382,21 @@ class _Failed(Exception):
     ) -> None:
         super().__init__(kind)
         self.kind, self.error, self.retry_after_s, self.cause = kind, error, retry_after_s, cause
+
+
+def _no_token(exc: Any, path: str) -> _Failed:
+    """The identity provider gave no token: it said no, or it could not be asked. The request itself was not sent."""
+    from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+
+    cause = exc.__cause__ or exc.__context__
+    status = getattr(exc.response, "status_code", 0)
+    if status == 429 or status >= 500 or isinstance(cause, (ServiceRequestError, ServiceResponseError)):
+        unavailable = CloudUnavailable(cloud_code="NoToken", message=_words(exc), ref=path)
+        return _Failed(_Kind.NEVER_SENT, unavailable, cause=exc)
+    rejected = CredentialRejected(cloud_code=type(exc).__name__, message=_words(exc), ref=path)
+    # A provider that does not describe itself (MSAL's ValueError): a wrong tenant or an outage, worth a few tries.
+    kind = _Kind.NEVER_SENT if isinstance(cause, ValueError) else _Kind.REFUSED
+    return _Failed(kind, rejected, cause=exc)
 
 
 def _kind_of(status: int, error: CloudError, said: AzureError, headers: Mapping[str, str]) -> str:
