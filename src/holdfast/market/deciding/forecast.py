@@ -19,11 +19,14 @@ __all__ = ["Forecast", "ForecastValues", "forecast_values"]
 
 @dataclass(frozen=True)
 class Forecast:
-    """`stays`: 1 stays for the horizon, 0 drops within it, −1 nothing said; shape [..., N]. Error rate in 0..0.5."""
+    """`stays`: 1 stays for the horizon, 0 drops within it, −1 nothing said; shape [..., N].
+
+    `error_rate` in 0..0.5, one number or of a shape that broadcasts to [..., N].
+    """
 
     stays: NDArray[np.int8]
     horizon_min: float
-    error_rate: float
+    error_rate: Floats | float
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ def forecast_values(
 
     within = points < horizon
     at_horizon = np.exp(-_cumulated(h, age_min, horizon))[..., None]
-    e = np.where(forecast.stays == 0, 1.0 - forecast.error_rate, forecast.error_rate)[..., None]
+    wrong = np.broadcast_to(np.asarray(forecast.error_rate, dtype=np.float64), forecast.stays.shape)
+    e = np.where(forecast.stays == 0, 1.0 - wrong, wrong)[..., None]
     stay, drop = (1.0 - e) * at_horizon, e * (1.0 - at_horizon)
     pr = stay / np.maximum(stay + drop, 1e-300)
     said = (forecast.stays >= 0)[..., None]

@@ -60,7 +60,9 @@ def read_series(path: Path) -> Series:
         raise InvalidInput(field=str(path), problem="expected a positive gap and at least one sample")
     up = np.asarray(data, dtype=np.float64) > 0
     minutes = math.ceil(len(data) * gap_s / 60.0 - 1e-9)
-    return Series(path.stem, minute_availability(np.arange(len(data)) * gap_s, up, minutes))
+    return Series(
+        path.stem, minute_availability(np.arange(len(data), dtype=np.float64) * np.float64(gap_s), up, minutes)
+    )
 
 
 def price_of(series: Series, traces: Path) -> Floats:

@@ -72,18 +72,21 @@ class NaiveB:
 
 @dataclass(frozen=True)
 class SameSize:
-    """Azure's default: deallocated, then the lost market is ordered until it answers; never on-demand."""
+    """Azure's default: deallocated, then the lost market is ordered until it answers; never on-demand.
+
+    Where no market is up in the first minute it has lost none, and stays on-demand.
+    """
 
     name: str = "same-size"
     uses_notice: bool = False
     uses_context: bool = False
     starts_on_spot: bool = True
-    returns: str = "first"
+    returns: str = "never"
     waits_for_the_lost_market: bool = True
     attempts: int = 1
 
     def returning(self, known: Knowledge, terms: Terms) -> Choice:
-        return Choice(known.answers, (-known.price,))
+        return nothing(known)
 
     def replacing(self, known: Knowledge, terms: Terms) -> Choice:
         return nothing(known)

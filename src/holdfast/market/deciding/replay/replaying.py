@@ -7,18 +7,18 @@ event to event: an eviction, the end of a boot, the next tick at which the polic
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.market.deciding.policies import Policy
 from holdfast.market.deciding.replay.pool import MINUTES_PER_DAY, Pool
-from holdfast.market.deciding.replay.probing import knowledge_by_tick, tick_minutes
+from holdfast.market.deciding.replay.probing import ForecastUse, knowledge_by_tick, tick_minutes
 from holdfast.market.deciding.state import Forgetting
 from holdfast.market.deciding.terms import Terms
 
-__all__ = ["ON_DEMAND", "Outcome", "Setting", "Stretch", "replay", "replay_all"]
+__all__ = ["ON_DEMAND", "Outcome", "Setting", "Stretch", "replay_all", "replay_cases", "replay_one"]
 
 ON_DEMAND = -1  # as a place; in the arrays of choices it means that none is admissible
 _30_DAYS = 30 * MINUTES_PER_DAY
@@ -37,11 +37,12 @@ class Setting:
     failed_min: int = 1
     window: tuple[int, int] | None = None
     forgetting: Forgetting | None = None
-    forecast_error: float | None = None
-    forecast_horizon_min: float = 60.0
+    forecast_horizon_min: float | None = None  # use the pool's forecast column; None: do not
+    forecast_error: float | None = None  # None: as measured so far
 
-    def terms_for(self, policy: Policy) -> Terms:
-        return self.terms.with_notice() if policy.uses_notice else self.terms
+    def terms_for(self, policy: Policy, lam: float | None = None) -> Terms:
+        terms = self.terms if lam is None else replace(self.terms, lam=lam)
+        return terms.with_notice() if policy.uses_notice else terms
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Choices:
     replacements: NDArray[np.intp]
 
 
-def replay(pool: Pool, policy: Policy, setting: Setting, progress: Callable[[int], None] | None = None) -> Outcome:
+def replay_one(pool: Pool, policy: Policy, setting: Setting, progress: Callable[[int], None] | None = None) -> Outcome:
     """One policy on one pool. Deterministic."""
     return replay_all(pool, [policy], setting, progress)[0]
 
@@ -110,31 +111,46 @@ def replay_all(
     pool: Pool, policies: Sequence[Policy], setting: Setting, progress: Callable[[int], None] | None = None
 ) -> list[Outcome]:
     """Several policies in one pass over the probes."""
-    choices = choices_by_tick(pool, policies, setting, progress)
-    return [_Run(pool, policy, setting, made).outcome() for policy, made in zip(policies, choices, strict=True)]
+    return replay_cases(pool, [(policy, setting.terms_for(policy)) for policy in policies], setting, progress)
+
+
+def replay_cases(
+    pool: Pool,
+    cases: Sequence[tuple[Policy, Terms]],
+    setting: Setting,
+    progress: Callable[[int], None] | None = None,
+) -> list[Outcome]:
+    """Several policies, each under terms of its own (`setting.terms` is not looked at), in one pass over the probes."""
+    choices = choices_by_tick(pool, cases, setting, progress)
+    return [
+        _Run(pool, policy, terms, setting, made).outcome() for (policy, terms), made in zip(cases, choices, strict=True)
+    ]
 
 
 def choices_by_tick(
-    pool: Pool, policies: Sequence[Policy], setting: Setting, progress: Callable[[int], None] | None = None
+    pool: Pool,
+    cases: Sequence[tuple[Policy, Terms]],
+    setting: Setting,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Choices]:
     """Ask every policy for every tick."""
     ticks = len(tick_minutes(pool, setting.probe_min))
     made = [
         Choices(np.full(ticks, -1), np.full((ticks, min(p.attempts + 1, pool.size)), -1, dtype=np.intp))
-        for p in policies
+        for p, _ in cases
     ]
     chunks = knowledge_by_tick(
         pool,
         setting.probe_min,
-        any(p.uses_context for p in policies),
+        any(p.uses_context for p, _ in cases),
         setting.forgetting,
-        setting.forecast_error,
-        setting.forecast_horizon_min,
+        None
+        if setting.forecast_horizon_min is None
+        else ForecastUse(setting.forecast_horizon_min, setting.forecast_error),
         progress,
     )
     for place, known in chunks:
-        for policy, into in zip(policies, made, strict=True):
-            terms = setting.terms_for(policy)
+        for (policy, terms), into in zip(cases, made, strict=True):
             into.returns[place] = policy.returning(known, terms).best()
             after = policy.replacing(known, terms)
             order = after.best_first()[..., : into.replacements.shape[1]]
@@ -146,9 +162,8 @@ def choices_by_tick(
 class _Run:
     """One replay while it runs: where the VM is, at which minute, and what was spent."""
 
-    def __init__(self, pool: Pool, policy: Policy, setting: Setting, choices: Choices) -> None:
-        self.pool, self.policy, self.setting, self.choices = pool, policy, setting, choices
-        self.terms = setting.terms_for(policy)
+    def __init__(self, pool: Pool, policy: Policy, terms: Terms, setting: Setting, choices: Choices) -> None:
+        self.pool, self.policy, self.terms, self.setting, self.choices = pool, policy, terms, setting, choices
         self.end = pool.minutes
         self.up = pool.available
         self.next_down = pool.next_down()
