@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.disks.errors import DiskNotFound, DiskUsage, SameDisk, TargetHasContent, TargetInUse
 from holdfast.disks.model.locator import Locator
@@ -15,6 +16,9 @@ from holdfast.disks.system.files import in_use_reason, is_device, same_file, siz
 from holdfast.disks.system.linux import is_zero
 from holdfast.disks.writers.protocol import Writer
 from holdfast.disks.writers.rawfile import RawFileWriter
+
+if TYPE_CHECKING:
+    from holdfast.disks.formats.facts import ImageFacts
 
 __all__ = ["FILE_FORMATS", "Access", "format_of", "holds_data", "open_reader", "open_writer", "require_writable"]
 
@@ -66,7 +70,59 @@ def open_reader(locator: Locator, access: Access | None = None) -> Reader:
         return RawFileReader(
             locator.address, keep_cache=access.keep_cache, unchanged=access.unchanged, locked=not access.own
         )
-    raise DiskUsage(field="format", problem=f"{kind} cannot be read here")
+    if kind == "nbd":
+        from holdfast.disks.readers.nbd import NbdReader
+
+        return NbdReader(locator.address, locator.name)
+    if locator.is_stream:
+        raise DiskUsage(field="source", problem="standard input is read by convert to raw only")
+    return _open_image(locator.address, kind, access)
+
+
+def _open_image(path: str, kind: str, access: Access) -> Reader:
+    """A file of some format: inspected first, then read by us where that is simple, else by QEMU in a cage."""
+    from holdfast.disks.intake.inspecting import require_safe
+
+    if kind not in FILE_FORMATS:
+        raise DiskUsage(field="format", problem=f"{kind} is no format that can be read; use one of {_listed_formats()}")
+    facts = require_safe(path, kind)
+    if facts.format == "vhd" and facts.variant == "fixed":
+        return RawFileReader(
+            path,
+            keep_cache=access.keep_cache,
+            unchanged=access.unchanged,
+            locked=not access.own,
+            size_bytes=facts.size_bytes,
+        )
+    if facts.format == "qcow2":
+        from holdfast.disks.readers.qcow2file import open_plain_qcow2
+
+        plain = open_plain_qcow2(path, locked=not access.own)
+        if plain is not None:
+            return plain
+    return _open_through_qemu(path, facts)
+
+
+def _open_through_qemu(path: str, facts: ImageFacts) -> Reader:
+    from holdfast.disks.nbd.servers import ImageServer
+    from holdfast.disks.readers.nbd import NbdReader
+    from holdfast.disks.system.files import identity_of, opened
+
+    fd = opened(path, os.O_RDONLY)
+    try:
+        identity = identity_of(fd)
+    finally:
+        os.close(fd)
+    server = ImageServer(path, facts.format, writable=False, size_bytes=facts.size_bytes)
+    try:
+        return NbdReader(server.url, path, identity=identity, on_close=server.stop)
+    except BaseException:
+        server.stop()
+        raise
+
+
+def _listed_formats() -> str:
+    return ", ".join(FILE_FORMATS)
 
 
 def require_writable(source: Locator, target: Locator) -> None:
@@ -113,7 +169,99 @@ def open_writer(target: Locator, size_bytes: int, *, virgin: bool, in_place: boo
     kind = format_of(target)
     if kind == "raw":
         return _open_raw_file(target, size_bytes, virgin=virgin, in_place=in_place, overwrite=overwrite)
-    raise DiskUsage(field="format", problem=f"{kind} cannot be written here")
+    if kind == "vhd-fixed" or (kind == "vhd" and in_place and _is_fixed_vhd(target.address)):
+        return _open_fixed_vhd(target, size_bytes, virgin=virgin, in_place=in_place, overwrite=overwrite)
+    if kind == "nbd":
+        from holdfast.disks.writers.nbd import NbdWriter
+
+        if virgin and not overwrite and not target.reads_zero:
+            _require_empty_export(target)
+        return NbdWriter(target.address, target.name, size_bytes, reads_zero=target.reads_zero and virgin)
+    if kind in ("qcow2", "vhd", "vhdx", "vdi"):
+        return _open_image_for_writing(target, kind, size_bytes, virgin=virgin, in_place=in_place, overwrite=overwrite)
+    raise DiskUsage(field="format", problem=f"{kind} cannot be written in place; use holdfast disk convert")
+
+
+def _is_fixed_vhd(path: str) -> bool:
+    from holdfast.disks.intake.inspecting import require_safe
+
+    return require_safe(path, "vhd").variant == "fixed"
+
+
+def _open_fixed_vhd(target: Locator, size_bytes: int, *, virgin: bool, in_place: bool, overwrite: bool) -> Writer:
+    """The raw disk, grown to whole MiB, and a footer."""
+    from holdfast.disks.formats.vhd import fixed_footer, rounded_size
+
+    size = rounded_size(size_bytes)
+    return _open_raw_file(
+        target, size, virgin=virgin, in_place=in_place, overwrite=overwrite, trailer=fixed_footer(size)
+    )
+
+
+def _require_empty_export(target: Locator) -> None:
+    """Raises TargetHasContent if any data extent of the export holds anything but zeros."""
+    from holdfast.disks.readers.nbd import NbdReader
+    from holdfast.disks.scanning import pieces
+
+    reader = NbdReader(target.address, target.name)
+    buffer = Buffer(1024 * 1024)
+    try:
+        for start, end in pieces(list(reader.extents(0, reader.size_bytes)), buffer.size):
+            reader.read_into(start, buffer.view[: end - start])
+            if not is_zero(buffer.address, end - start):
+                raise TargetHasContent(name=target.name)
+    finally:
+        reader.close()
+
+
+def _open_image_for_writing(
+    target: Locator, kind: str, size_bytes: int, *, virgin: bool, in_place: bool, overwrite: bool
+) -> Writer:
+    """A new image under an unfinished name, or one that is there, behind a caged server."""
+    from holdfast.disks.intake.inspecting import require_safe
+    from holdfast.disks.nbd.servers import ImageServer, create_image
+    from holdfast.disks.system.files import publish
+    from holdfast.disks.writers.nbd import NbdWriter
+
+    final, unfinished = target.address, target.address + ".unfinished"
+    path, fresh = unfinished, False
+    if in_place:
+        path = final
+    elif virgin or not (Path(unfinished).exists() or Path(final).exists()):
+        if virgin and not overwrite and Path(final).exists() and Path(final).stat().st_size:
+            raise TargetHasContent(name=final)
+        fresh = True
+    elif not Path(unfinished).exists():
+        path = final
+    if fresh and kind == "qcow2":
+        from holdfast.disks.writers.qcow2file import Qcow2FileWriter
+
+        return Qcow2FileWriter(unfinished, size_bytes, final=final)
+    if fresh:
+        Path(unfinished).unlink(missing_ok=True)
+        options = "force_size=on" if kind == "vhd" else ""
+        create_image(unfinished, kind, _image_size(kind, size_bytes), options)
+    require_safe(path, kind)
+    server = ImageServer(path, kind, writable=True, size_bytes=size_bytes)
+
+    def name_it() -> None:
+        with open(path, "rb") as image:
+            os.fsync(image.fileno())
+        if path != final:
+            publish(path, final)
+
+    try:
+        return NbdWriter(server.url, final, size_bytes, reads_zero=fresh, on_finish=name_it, on_close=server.stop)
+    except BaseException:
+        server.stop()
+        raise
+
+
+def _image_size(kind: str, size_bytes: int) -> int:
+    """Formats count in sectors, VHD and VHDX in whole MiB."""
+    from holdfast.disks.formats.vhd import rounded_size
+
+    return rounded_size(size_bytes) if kind in ("vhd", "vhdx") else -(-size_bytes // 512) * 512
 
 
 def _open_raw_file(

@@ -58,12 +58,20 @@ class RawFileReader:
 
     _SPAN_BITS = 24  # the cache is looked at in spans of 16 MiB, once before each is read
 
-    def __init__(self, path: str, *, keep_cache: bool = False, unchanged: bool = False, locked: bool = True) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        keep_cache: bool = False,
+        unchanged: bool = False,
+        locked: bool = True,
+        size_bytes: int | None = None,
+    ) -> None:
         self._fd = opened(path, os.O_RDONLY)
         try:
             if locked:
                 lock_for_reading(self._fd, path)
-            self.size_bytes = size_of(self._fd)
+            self.size_bytes = size_of(self._fd) if size_bytes is None else size_bytes
         except BaseException:
             os.close(self._fd)
             raise

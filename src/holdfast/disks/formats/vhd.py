@@ -1,0 +1,131 @@
+"""VHD: the footer that we write, and what inspection reads.
+
+A fixed VHD is the raw disk followed by one 512-byte footer. Azure takes only those, with a virtual size of whole MiB.
+Layout: Virtual Hard Disk Image Format Specification (Microsoft, 2006).
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+
+from holdfast.core.units import MIB
+from holdfast.disks.formats.facts import ImageFacts, Source
+
+__all__ = ["FOOTER_BYTES", "fixed_footer", "inspect", "rounded_size"]
+
+FOOTER_BYTES = 512
+_COOKIE, _DYNAMIC_COOKIE = b"conectix", b"cxsparse"
+_FIXED, _DYNAMIC, _DIFFERENCING = 2, 3, 4
+_EPOCH_2000 = 946684800
+
+
+def rounded_size(size_bytes: int) -> int:
+    """The virtual size that Azure wants for a disk: the next whole MiB."""
+    return max(1, -(-size_bytes // MIB)) * MIB
+
+
+def _geometry(sectors: int) -> tuple[int, int, int]:
+    """Cylinders, heads, sectors per track: the calculation of the specification's appendix."""
+    sectors = min(sectors, 65535 * 16 * 255)
+    if sectors >= 65535 * 16 * 63:
+        per_track, heads = 255, 16
+        cylinders = sectors // per_track // heads
+        return cylinders, heads, per_track
+    per_track = 17
+    times = sectors // per_track
+    heads = max(4, (times + 1023) // 1024)
+    if times >= heads * 1024 or heads > 16:
+        per_track, heads = 31, 16
+        times = sectors // per_track
+    if times >= heads * 1024:
+        per_track, heads = 63, 16
+        times = sectors // per_track
+    return times // heads, heads, per_track
+
+
+def fixed_footer(size_bytes: int, *, disk_id: uuid.UUID | None = None, created_s: int = _EPOCH_2000) -> bytes:
+    """The footer of a fixed VHD. `size_bytes` must be whole sectors; raises ValueError."""
+    if size_bytes % 512 or size_bytes <= 0:
+        raise ValueError(f"a VHD of {size_bytes} bytes is not whole sectors")
+    cylinders, heads, per_track = _geometry(size_bytes // 512)
+    body = struct.pack(
+        ">8sIIQI4sI4sQQHBBI",
+        _COOKIE,
+        2,  # features: the reserved bit that is always set
+        0x00010000,
+        0xFFFFFFFFFFFFFFFF,  # no dynamic header
+        max(0, created_s - _EPOCH_2000),
+        b"hfst",
+        0x00010000,
+        b"Wi2k",
+        size_bytes,
+        size_bytes,
+        cylinders,
+        heads,
+        per_track,
+        _FIXED,
+    )
+    identity = (disk_id or uuid.uuid4()).bytes
+    rest = identity + b"\0" * 428
+    checksum = ~sum(body + rest) & 0xFFFFFFFF
+    return body + struct.pack(">I", checksum) + rest
+
+
+def _checksum_is_right(raw: bytes, at: int) -> bool:
+    told = int.from_bytes(raw[at : at + 4], "big")
+    return told == ~(sum(raw) - sum(raw[at : at + 4])) & 0xFFFFFFFF
+
+
+def inspect(source: Source) -> ImageFacts | None:
+    """None if there is no VHD cookie at the end or the start."""
+    footer = source.at(max(0, source.size_bytes - FOOTER_BYTES), FOOTER_BYTES)
+    head = source.at(0, FOOTER_BYTES)
+    if footer[:8] != _COOKIE and head[:8] != _COOKIE:
+        return None
+    facts = ImageFacts("vhd")
+    if footer[:8] != _COOKIE:
+        facts.suspect("torn", "its footer is missing")
+        footer = head
+    facts.size_bytes, kind = int.from_bytes(footer[48:56], "big"), int.from_bytes(footer[60:64], "big")
+    facts.variant = {_FIXED: "fixed", _DYNAMIC: "dynamic", _DIFFERENCING: "differencing"}.get(kind, str(kind))
+    if not _checksum_is_right(footer, 64):
+        facts.suspect("torn", "the checksum of its footer is wrong")
+    if kind == _DIFFERENCING:
+        facts.suspect("backing-file", "it is a difference to a parent disk")
+    elif kind == _FIXED:
+        if facts.size_bytes + FOOTER_BYTES != source.size_bytes:
+            facts.suspect("sizes", f"it says {facts.size_bytes} bytes and holds {source.size_bytes - FOOTER_BYTES}")
+    elif kind == _DYNAMIC:
+        _inspect_dynamic(source, footer, facts)
+    else:
+        facts.suspect("version", f"disk type {kind} is not known")
+    return facts
+
+
+def _inspect_dynamic(source: Source, footer: bytes, facts: ImageFacts) -> None:
+    raw = source.at(int.from_bytes(footer[16:24], "big"), 1024)
+    if len(raw) < 1024 or raw[:8] != _DYNAMIC_COOKIE or not _checksum_is_right(raw, 36):
+        facts.suspect("torn", "its dynamic header is missing or its checksum wrong")
+        return
+    table, _version, entries, block = struct.unpack(">QIII", raw[16:36])
+    if any(raw[40:56]) or any(raw[64:576]) or any(raw[576:768]):
+        facts.suspect("backing-file", "it names a parent disk")
+    if block < 512 or block & (block - 1) or block > 256 * MIB:
+        facts.suspect("sizes", f"blocks of {block} bytes")
+        return
+    if entries * block < facts.size_bytes or entries > (facts.size_bytes // block + 2) * 2 + 4096:
+        facts.suspect("sizes", f"{entries} blocks of {block} bytes for a disk of {facts.size_bytes}")
+        return
+    bat = source.at(table, entries * 4)
+    if len(bat) < entries * 4:
+        facts.suspect("torn", "its block table ends past the file")
+        return
+    seen = set()
+    for (sector,) in struct.iter_unpack(">I", bat):
+        if sector == 0xFFFFFFFF:
+            continue
+        if sector * 512 >= source.size_bytes or sector in seen:
+            facts.suspect("cycle", f"a block at sector {sector} lies outside the file or is used twice")
+            return
+        seen.add(sector)

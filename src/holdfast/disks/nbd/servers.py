@@ -1,0 +1,115 @@
+"""qemu-nbd as a child in a cage, on a unix socket in a private folder: how we read and write image formats."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from holdfast.core.units import GIB, MIB
+from holdfast.disks.errors import ReadFailed, ToolMissing
+from holdfast.disks.intake import cage
+
+__all__ = ["QEMU_DRIVERS", "ImageServer", "create_image", "tool"]
+
+QEMU_DRIVERS = {"raw": "raw", "qcow2": "qcow2", "vhd": "vpc", "vhdx": "vhdx", "vmdk": "vmdk", "vdi": "vdi"}
+_START_S = 20.0  # a loaded machine needs seconds to start a child; a hung one is told from it by this
+
+
+def tool(name: str, purpose: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise ToolMissing(tool=name, purpose=purpose)
+    return path
+
+
+class ImageServer:
+    """One image served under a socket until `stop`. The child ends with us, however we end."""
+
+    def __init__(self, path: str, format_: str, *, writable: bool, lanes: int = 4, size_bytes: int = 0) -> None:
+        self._folder = tempfile.mkdtemp(prefix="holdfast-nbd-")
+        self.socket_path = str(Path(self._folder) / "s")
+        real = str(Path(path).resolve())
+        node: dict[str, Any] = {
+            "driver": QEMU_DRIVERS[format_],
+            "file": {"driver": "file", "filename": real, "locking": "auto"},
+        }
+        if format_ == "qcow2":
+            node["backing"] = None
+        command = [
+            tool("qemu-nbd", f"{format_} images"),
+            "--persistent",
+            f"--shared={lanes}",
+            f"--socket={self.socket_path}",
+            "--discard=unmap",
+            "--detect-zeroes=off",
+            *([] if writable else ["--read-only"]),
+            f"json:{json.dumps(node)}",
+        ]
+        told = {
+            "parent": os.getpid(),
+            "read": [real],
+            "write": [self._folder, *([real] if writable else [])],
+            "cpu_s": 3600 + (size_bytes or Path(path).stat().st_size) // (16 * MIB),
+            "memory_bytes": 8 * GIB,
+            "file_bytes": None if writable else 1 * MIB,
+            "command": command,
+        }
+        self._errors = Path(self._folder) / "errors"
+        with open(self._errors, "wb") as errors:
+            self._child = subprocess.Popen(
+                [sys.executable, "-I", "-S", cage.__file__, json.dumps(told)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
+        try:
+            self._wait_until_it_listens(path)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        return f"nbd+unix:///?socket={self.socket_path}"
+
+    def _wait_until_it_listens(self, path: str) -> None:
+        """Raises ReadFailed with the server's own words if it ends or does not listen in time."""
+        deadline = time.monotonic() + _START_S
+        while not self._listens():
+            if self._child.poll() is not None or time.monotonic() > deadline:
+                words = self._errors.read_text(errors="replace").strip()[-500:]
+                raise ReadFailed(name=path, offset=0, size_bytes=0, problem=f"qemu-nbd: {words or 'did not start'}")
+            time.sleep(0.002)
+
+    def _listens(self) -> bool:
+        """The socket's name appears before it listens, so only a connection tells."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            return probe.connect_ex(self.socket_path) == 0
+
+    def stop(self) -> None:
+        """End the child and wait for it; a writable image is complete and closed after that."""
+        self._child.terminate()
+        try:
+            self._child.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def create_image(path: str, format_: str, size_bytes: int, options: str = "") -> None:
+    """An empty image. Raises ToolMissing, or ReadFailed with the tool's words."""
+    command = [tool("qemu-img", f"{format_} images"), "create", "-q", "-f", QEMU_DRIVERS[format_]]
+    if options:
+        command += ["-o", options]
+    done = subprocess.run([*command, path, str(size_bytes)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ReadFailed(name=path, offset=0, size_bytes=0, problem=done.stderr.strip()[-500:])
