@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -109,8 +109,7 @@ def _locked(given: Mapping[str, Any], network_kept: bool) -> Iterator[SpecRefuse
 
 def _not_acted_on(given: Mapping[str, Any]) -> Iterator[SpecRefused]:
     for path in _leaves(given):
-        inside = any(path == known or path.startswith(known + ".") for known in _ACTED_ON)
-        if not inside and path not in _LOCKED:
+        if not _is_under(path, _ACTED_ON) and not _is_under(path, _LOCKED):
             yield NotSupportedYet(field=path, problem="is not acted on by an import yet")
     for index, card in enumerate(_at(given, f"{_LAUNCH}.network.networkInterfaces") or []):
         for pool in ("privateIpAddresses", "publicIps"):
@@ -122,6 +121,10 @@ def _not_acted_on(given: Mapping[str, Any]) -> Iterator[SpecRefused]:
         if persistence.get(name) is False:
             problem = "an import always persists the disks"
             yield NotSupportedYet(field=f"persistence.{name}", problem=problem)
+
+
+def _is_under(path: str, known: Iterable[str]) -> bool:
+    return any(path == one or path.startswith(one + ".") for one in known)
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[str]:
