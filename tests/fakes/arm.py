@@ -218,7 +218,9 @@ class FakeArm:
         if lower.endswith("/microsoft.authorization/roleassignments"):
             return 200, {}, {"value": [role.body for role in self.cloud.role_assignments]}
         if lower.endswith("/microsoft.compute/skus"):
-            return 200, {}, {"value": [*self.cloud.size_list, {"resourceType": "disks", "name": "Premium_LRS"}]}
+            location = request.query.get("$filter", "").removeprefix("location eq ").strip("'")
+            disks = {"resourceType": "disks", "name": "Premium_LRS"}
+            return 200, {}, {"value": [*self.cloud.sizes(location), disks]}
         if lower.endswith("/usages"):
             rows = [{"name": {"value": h.name}, "currentValue": h.used, "limit": h.limit} for h in self.cloud.quota]
             return 200, {}, {"value": rows}
@@ -322,7 +324,8 @@ class FakeArm:
         for operation in mine:
             operation.polls_left -= 1
             if operation.polls_left == 0 and self.cloud.exists(resource):
-                self.cloud.change(resource, "properties.provisioningState", "Succeeded")
+                state = "Succeeded" if operation.error is None else "Failed"
+                self.cloud.change(resource, "properties.provisioningState", state)
 
     def _tags(self, request: Seen, resource: str) -> tuple[int, dict[str, str], Any]:
         if request.method == "PATCH":

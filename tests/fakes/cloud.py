@@ -477,7 +477,7 @@ class FakeCloud:
             for configuration in properties.get("ipConfigurations") or ():
                 configuration["properties"].setdefault("privateIPAddress", f"10.0.0.{next(self._numbers)}")
         elif type_name == PUBLIC_IPS:
-            properties["ipAddress"] = f"203.0.113.{next(self._numbers)}"
+            properties["ipAddress"] = f"127.9.0.{next(self._numbers)}"  # loopback: a probe must reach nobody
         self._resources[key] = _Stored(full, type_name)
 
     @staticmethod
