@@ -69,6 +69,7 @@ def _tell(record: Record) -> Outcome:
         record.close_undone()
     except CompensationFailed as error:
         record.give_up(error)
+        log.error("operation %s is stuck: %s", record.id, error.message)
         return Outcome.STUCK
     except SegmentEnded:
         return Outcome.WAITING

@@ -95,7 +95,8 @@ class Schedules:
 def start_due(engine: Engine) -> tuple[OperationId, ...]:
     """Start what is due, with an id from key and slot; a busy subject is tried again by the next tick."""
     now = engine.clock.now()
-    due = (ScheduleRow.paused.is_(False)) & (ScheduleRow.next_at <= now)
+    known = {kind.name for kind in engine.registry.kinds()}  # others are for a worker of another release
+    due = (ScheduleRow.paused.is_(False)) & (ScheduleRow.next_at <= now) & ScheduleRow.kind.in_(known)
     with engine.database.read() as session:
         if session.scalars(select(ScheduleRow.key).where(due).limit(1)).first() is None:
             return ()

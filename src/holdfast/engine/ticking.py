@@ -144,6 +144,9 @@ def due_tickets(engine: Engine, only: OperationId | None = None) -> list[Ticket]
     doubted = [(OperationId(row.id), row.generation) for row in rows if row.enqueued_s is not None]
     queued = engine.still_queued(doubted) if doubted else set()
     tickets: list[Ticket] = []
+    # A row locked by a frozen peer must not hold up the others: it is skipped, and looked at by the next tick.
+    free = " and id = (select o.id from operations o where o.id=:id for update skip locked)"
+    unlocked = free if engine.database.dialect == "postgresql" else ""
     with engine.database.write() as session:
         for row in rows:
             if (row.id, row.generation) in queued:
@@ -155,6 +158,7 @@ def due_tickets(engine: Engine, only: OperationId | None = None) -> list[Ticket]
                     f"update operations set generation=generation+:renew, enqueued_s={now_s}"
                     " where id=:id and generation=:g and owner is null and open"
                     + (" and enqueued_s is not null" if renew else " and enqueued_s is null")
+                    + unlocked
                 ),
                 {"renew": int(renew), "id": row.id, "g": row.generation},
             )

@@ -112,7 +112,8 @@ def fire_due(engine: Engine, hold_until: datetime | None) -> tuple[OperationId, 
     A timer whose subject is busy stays armed and is tried again by the next tick.
     """
     now = engine.clock.now()
-    due = (TimerRow.state == "armed") & (TimerRow.due_at <= now)
+    known = {kind.name for kind in engine.registry.kinds()}  # others are for a worker of another release
+    due = (TimerRow.state == "armed") & (TimerRow.due_at <= now) & TimerRow.kind.in_(known)
     holding = hold_until is not None and now < hold_until
     if holding:
         due = due & ((TimerRow.deletes.is_(False)) | (TimerRow.held_until.is_(None)))
