@@ -28,7 +28,7 @@ from holdfast.imports.actions import originals
 from holdfast.imports.following import follow_import
 from holdfast.imports.gathering import gather
 from holdfast.imports.options import DiskSource, ImportOptions, NetworkSource
-from holdfast.imports.plan import ImportPlan, LaunchMarket, PlanStale, differences, plan_to_json
+from holdfast.imports.plan import ImportPlan, LaunchMarket, PlanStale, differences, recorded
 from holdfast.imports.planning import plan_import
 from holdfast.imports.records import ImportRow, Launched, plan_of, the_import
 from holdfast.imports.retention import arm_retention
@@ -169,7 +169,7 @@ def match_power(call: StepCall, case: Case, launched: Launched) -> None:
 def _record_plan(session: Session, case: Case, plan: ImportPlan) -> None:
     """The plan, and a ledger row for everything that will be touched or made: before the first write to the cloud."""
     row = the_import(session, case.import_id)
-    row.plan, row.plan_digest = plan_to_json(plan), plan.digest
+    row.plan, row.plan_digest = recorded(plan), plan.digest
     for role, document in originals(plan.facts):
         ledger.record(session, case.operation, case.import_id, case.cloud, role, part_of(role), document)
     succession = plan.succession

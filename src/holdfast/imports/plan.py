@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,7 +22,7 @@ from holdfast.core.errors import HoldfastError, InvalidInput, Refused, Retry
 from holdfast.imports.options import ImportOptions
 
 __all__ = ["Action", "Downtime", "ImportPlan", "LaunchMarket", "PlanRefused", "PlanStale", "PriceChange", "Unsupported",
-           "Verb", "differences", "load_plan", "plan_to_json", "sealed"]  # fmt: skip
+           "Verb", "differences", "load_plan", "load_recorded", "plan_to_json", "recorded", "sealed"]  # fmt: skip
 
 PLAN_FORM = 1
 
@@ -181,16 +180,10 @@ def plan_to_json(plan: ImportPlan) -> dict[str, Any]:
 
 def load_plan(told: Mapping[str, Any]) -> ImportPlan:
     """A plan from JSON, its digest verified. Raises InvalidInput for what is no plan or was edited by hand."""
-    return _load(json.dumps(told, sort_keys=True))
-
-
-@lru_cache(maxsize=64)
-def _load(text: str) -> ImportPlan:
-    told = json.loads(text)
     if told.get("form") != PLAN_FORM:
         raise InvalidInput(field="plan", problem=f"this release reads plans of form {PLAN_FORM}")
     try:
-        plan = _ADAPTER.validate_python(told)
+        plan = _ADAPTER.validate_python(dict(told))
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         path = ".".join(str(part) for part in first["loc"])
@@ -201,6 +194,16 @@ def _load(text: str) -> ImportPlan:
             problem="the plan was edited after it was made; edit its 'node' part and give that with --spec instead",
         )
     return plan
+
+
+def recorded(plan: ImportPlan) -> dict[str, Any]:
+    """As it is kept for the steps of the import: without the sizes that do not qualify, which are most of its bytes."""
+    return plan_to_json(replace(plan, unsupported=()))
+
+
+def load_recorded(told: Mapping[str, Any]) -> ImportPlan:
+    """Our own record of a plan: not verified again, because every step reads it."""
+    return _ADAPTER.validate_python(dict(told))
 
 
 def _material(plan: ImportPlan) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sqlalchemy import Index, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from holdfast.core.errors import Conflict, NotFound
-from holdfast.imports.plan import ImportPlan, load_plan
+from holdfast.imports.plan import ImportPlan, load_recorded
 from holdfast.imports.states import ImportState
 from holdfast.store.base import Base
 from holdfast.store.types import Json, Utc
@@ -36,6 +36,7 @@ class ImportRow(Base):
     working: Mapped[str]  # the operation that works on it now, or did last
     plan: Mapped[Any] = mapped_column(Json, nullable=True)
     plan_digest: Mapped[str | None]
+    unsupported: Mapped[Any] = mapped_column(Json, nullable=True)  # sizes that do not qualify, and why
     warnings: Mapped[Any] = mapped_column(Json)
     error: Mapped[Any] = mapped_column(Json, nullable=True)
     attention: Mapped[str | None]  # what a person should see to: why clean-up is suspended
@@ -80,7 +81,7 @@ def plan_of(row: ImportRow) -> ImportPlan:
     """The recorded plan. It exists from the first step on."""
     if row.plan is None:
         raise NotFound(kind="plan of import", name=row.id)
-    return load_plan(row.plan)
+    return load_recorded(row.plan)
 
 
 def move(session: Session, import_id: str, old: ImportState, new: ImportState, now: datetime, **values: Any) -> None:

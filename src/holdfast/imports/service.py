@@ -18,7 +18,7 @@ from holdfast.imports.configuration import import_configuration
 from holdfast.imports.gathering import gather
 from holdfast.imports.importing import ImportSpec
 from holdfast.imports.options import ImportOptions, NetworkSource, Priority, agree_with_spec, checked
-from holdfast.imports.plan import ImportPlan, PlanStale, differences, plan_to_json
+from holdfast.imports.plan import ImportPlan, PlanStale, differences, recorded
 from holdfast.imports.planning import plan_import, unwrapped
 from holdfast.imports.records import ImportRow, plan_of, the_import
 from holdfast.imports.retention import FinishSpec, arm_retention, disarm_retention, subject_of
@@ -167,8 +167,9 @@ class ImportService:
                 node_id=node_id,
                 operation=operation,
                 working=operation,
-                plan=plan_to_json(plan),
+                plan=recorded(plan),
                 plan_digest=plan.digest,
+                unsupported=[[entry.size, list(entry.reasons)] for entry in plan.unsupported],
                 warnings=list(warnings),
                 created_at=now,
                 updated_at=now,
