@@ -71,7 +71,8 @@ class Report:
     def __str__(self) -> str:
         return (
             f"seed {self.seed}: {self.kills} kills, {self.freezes} freezes, {self.seconds:.0f} s; "
-            f"imports {dict(self.states)} → {dict(self.final)}; cancels {self.accepted} accepted, {self.refused} refused; "
+            f"imports {dict(self.states)} → {dict(self.final)}; "
+            f"cancels {self.accepted} accepted, {self.refused} refused; "
             f"{self.requests} requests for {self.effects} creations; violations {self.violations}"
         )
 
