@@ -2,8 +2,8 @@
 
 Azure refills a bucket for each kind of request. A bucket that we fill by Azure's published limits, corrected by the
 rate-limit headers of each answer, keeps us below them without being told 429; and while requests are scarce, an evicted
-node's replacement goes before a nightly clean-up. At a custom endpoint nothing is published, and headers there may count
-what nobody enforces: a bucket begins with the first 429, and only then do headers correct it.
+node's replacement goes before a nightly clean-up. At a custom endpoint nothing is published, and its headers may count
+what nobody enforces: there a bucket begins with the first 429, and only then do headers correct it.
 """
 
 from __future__ import annotations

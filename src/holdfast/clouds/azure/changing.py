@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.clouds.azure import versions
-from holdfast.clouds.azure.arm import ATTEMPTS, Answer, Arm
+from holdfast.clouds.azure.arm import ATTEMPTS, Arm
 from holdfast.clouds.azure.documents import as_request, satisfies, tag
 from holdfast.clouds.azure.errors import AzureError, LostAnswer, translated
 from holdfast.clouds.azure.ids import VIRTUAL_MACHINE
@@ -50,6 +50,8 @@ class Writer:
         operation = tag(document, OPERATION)
         if operation is None:
             raise InternalError(problem=f"{document.ref} is to be created without an operation tag")
+        doing = f"creating {_kind(document.ref)} {document.name}"
+        last: CloudError | None = None
         for attempt in range(ATTEMPTS):
             found = self._reader.read(document.ref, document.api_version)
             if found is not None:
@@ -57,28 +59,26 @@ class Writer:
                 if settled is not None:
                     return settled
                 continue
+            # Virtual machines are the only type known to honour the fence; elsewhere it would be a false comfort.
+            fence = {"If-None-Match": "*"} if _is_machine(document.type) else {}
             try:
-                answer = self._create(call, document)
-                self._waiter.finish(call, answer, document.ref, f"creating {_kind(document.ref)} {document.name}")
-            except LostAnswer:
+                self._put(call, document, fence, doing)
+                return self._read_new(call, document)
+            except LostAnswer as exc:
+                last = exc
                 self._pause(call, attempt)
-                continue
-            except ChangedMeanwhile:
-                continue  # `If-None-Match: *` was not met: it exists by now, perhaps from a sending of ours
+            except ChangedMeanwhile as exc:
+                last = exc  # `If-None-Match: *` was not met: it exists by now, perhaps from a sending of ours
             except CloudError:
                 # Azure leaves a half-made resource under the name; without it the next market can be tried at once.
                 self._remove_half_made(call, document.ref, operation)
                 raise
-            return self._read_new(call, document)
-        raise CloudUnavailable(
-            cloud_code="AnswerLost", message=f"{document.ref} was not there after {ATTEMPTS} tries", ref=document.ref
-        )
+        raise last or CloudUnavailable(cloud_code="Unsettled", message="it comes and goes", ref=document.ref)
 
-    def _create(self, call: Call, document: Document) -> Answer:
-        # Virtual machines are the only type that is known to honour the fence; elsewhere it would be a false comfort.
-        fence = {"If-None-Match": "*"} if document.type.lower() == VIRTUAL_MACHINE.lower() else {}
+    def _put(self, call: Call, document: Document, fence: Mapping[str, str], doing: str) -> None:
         path = f"{document.ref}?api-version={document.api_version}"
-        return self._arm.change(call, "PUT", path, as_request(document).body, headers=fence)
+        answer = self._arm.change(call, "PUT", path, as_request(document).body, headers=fence)
+        self._waiter.finish(call, answer, document.ref, doing)
 
     def _ours_when_settled(self, call: Call, found: Document, operation: str) -> Document | None:
         """The resource of an earlier try once nothing changes it any more; None when it had to be removed, or is gone.
@@ -103,7 +103,7 @@ class Writer:
             return
         if provisioning_state(found.body) not in FAILED:
             return  # finished after all: the next round returns it
-        if found.type.lower() == VIRTUAL_MACHINE.lower() and (patch := detach_parts(found)) is not None:
+        if _is_machine(found.type) and (patch := detach_parts(found)) is not None:
             # Deleting a machine deletes every part marked so, and those are disks that earlier steps have made.
             self.patch(call, ref, patch)
             if detach_parts(self._reader.must_read(ref)) is not None:
@@ -124,13 +124,16 @@ class Writer:
     # ------------------------------------------------------------------------------------------------ change and tag
 
     def write(self, call: Call, document: Document) -> Document:
-        path = f"{document.ref}?api-version={document.api_version}"
-        fenced = document.etag is not None and document.type.lower() == VIRTUAL_MACHINE.lower()
-        headers = {"If-Match": str(document.etag)} if fenced else {}
+        fenced = document.etag is not None and _is_machine(document.type)
+        fence = {"If-Match": str(document.etag)} if fenced else {}
+        doing = f"changing {_kind(document.ref)} {document.name}"
+        last: CloudError | None = None
         for attempt in range(ATTEMPTS):
             try:
-                answer = self._arm.change(call, "PUT", path, as_request(document).body, headers=headers)
-            except LostAnswer:
+                self._put(call, document, fence, doing)
+                return self._reader.must_read(document.ref, document.api_version)
+            except LostAnswer as exc:
+                last = exc
                 self._pause(call, attempt)
             except ChangedMeanwhile:
                 # Not met also when an earlier sending of ours was: then the resource is as we want it.
@@ -138,19 +141,24 @@ class Writer:
                 if not satisfies(now, document):
                     raise
                 return self._settled(call, now)
-            else:
-                self._waiter.finish(call, answer, document.ref, f"changing {_kind(document.ref)} {document.name}")
-                return self._reader.must_read(document.ref, document.api_version)
             now = self._reader.must_read(document.ref, document.api_version)
-            if satisfies(now, document):
+            if satisfies(now, document) and provisioning_state(now.body) not in FAILED:
                 return self._settled(call, now)
-        raise CloudUnavailable(cloud_code="AnswerLost", message="no answer to a change", ref=document.ref)
+        raise last or CloudUnavailable(cloud_code="AnswerLost", message="no answer to a change", ref=document.ref)
 
     def patch(self, call: Call, ref: str, body: Mapping[str, Any]) -> Document:
         path = f"{ref}?api-version={version_for(ref)}"
-        answer = self._arm.change(call, "PATCH", path, body, resend=True)
-        self._waiter.finish(call, answer, ref, f"changing {_kind(ref)} {ref.rsplit('/', 1)[-1]}")
-        return self._reader.must_read(ref)
+        doing = f"changing {_kind(ref)} {ref.rsplit('/', 1)[-1]}"
+        last: CloudError | None = None
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = self._arm.change(call, "PATCH", path, body, resend=True)
+                self._waiter.finish(call, answer, ref, doing)
+                return self._reader.must_read(ref)
+            except LostAnswer as exc:
+                last = exc  # a PATCH says what shall be, so sending it again is safe
+                self._pause(call, attempt)
+        raise last or CloudUnavailable(cloud_code="AnswerLost", message="no answer to a change", ref=ref)
 
     def _settled(self, call: Call, document: Document) -> Document:
         if provisioning_state(document.body) in DONE:
@@ -210,7 +218,7 @@ class Writer:
     def _delete_and_wait(self, call: Call, found: Document) -> None:
         """Delete exactly this resource, return when it is gone. Another that takes the name meanwhile is left."""
         # Without the word a machine whose disks are all marked Delete would be torn from its disks by force.
-        force = "&forceDeletion=false" if found.type.lower() == VIRTUAL_MACHINE.lower() else ""
+        force = "&forceDeletion=false" if _is_machine(found.type) else ""
         path = f"{found.ref}?api-version={version_for(found.ref)}{force}"
         doing = f"deleting {_kind(found.ref)} {found.name}"
         for attempt in range(ATTEMPTS):
@@ -222,13 +230,13 @@ class Writer:
                 continue
             try:
                 answer = self._arm.change(call, "DELETE", path)
+                if answer.status == 202:
+                    self._waiter.finish(call, answer, found.ref, doing)
             except LostAnswer:
                 self._pause(call, attempt)
                 continue
             except ResourceMissing:
                 return
-            if answer.status == 202:
-                self._waiter.finish(call, answer, found.ref, doing)
             self._waiter.until(call, found.ref, doing, lambda: self._is_gone(found))
             return
         raise CloudUnavailable(
@@ -254,6 +262,10 @@ def _is_claimed(found: Document, claim: Claim) -> bool:
     if claim.identity is not None:
         return found.identity is not None and found.identity == claim.identity.lower()
     return tag(found, OPERATION) == claim.operation
+
+
+def _is_machine(type_name: str) -> bool:
+    return type_name.lower() == VIRTUAL_MACHINE.lower()
 
 
 def _tags_path(ref: str) -> str:

@@ -7,7 +7,7 @@ from holdfast.clouds.azure.errors import LostAnswer
 from holdfast.clouds.azure.reading import Reader
 from holdfast.clouds.azure.versions import version_for
 from holdfast.clouds.azure.waiting import Waiter
-from holdfast.clouds.errors import CloudUnavailable
+from holdfast.clouds.errors import CloudError, CloudUnavailable
 from holdfast.clouds.protocols import Call, Power, PowerLevel
 from holdfast.core.clock import Clock
 
@@ -43,6 +43,7 @@ class Switch:
 
     def power(self, call: Call, machine: str, level: PowerLevel) -> None:
         name = machine.rsplit("/", 1)[-1]
+        last: CloudError | None = None
         for attempt in range(ATTEMPTS):
             power = self._reader.power_of(machine)[0]
             if power is Power.CHANGING:
@@ -56,13 +57,13 @@ class Switch:
                 path += "&skipShutdown=false"
             try:
                 answer = self._arm.change(call, "POST", path)
-            except LostAnswer:
+                self._waiter.finish(call, answer, machine, f"{_DOING[action]} machine {name}")
+            except LostAnswer as exc:
+                last = exc
                 call.check()
                 self._clock.sleep(self._arm.first_wait_s * 2**attempt)
-                continue
-            self._waiter.finish(call, answer, machine, f"{_DOING[action]} machine {name}")
         if next_action(self._reader.power_of(machine)[0], level) is not None:
-            raise CloudUnavailable(
+            raise last or CloudUnavailable(
                 cloud_code="PowerLevel", message=f"it is not {level} after {ATTEMPTS} tries", ref=machine
             )
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.clouds.azure.arm import Answer, Arm
-from holdfast.clouds.azure.errors import NotFinished, azure_error, translated
+from holdfast.clouds.azure.errors import LostAnswer, NotFinished, azure_error, translated
 from holdfast.clouds.azure.ids import parse_id_or_none
 from holdfast.clouds.azure.versions import version_for, version_of_type
-from holdfast.clouds.errors import CloudError, ResourceMissing
+from holdfast.clouds.errors import CloudBusy, CloudError, CloudUnavailable, ResourceMissing
 from holdfast.clouds.protocols import Call
 from holdfast.core.clock import Clock
 
@@ -76,7 +76,8 @@ class Waiter:
         """Return when the operation that `answer` began is done: its result, or None where it has none.
 
         ref: the resource that is changed. doing: for people, e.g. `creating disk data-0`. Raises the translated error
-        of a failed operation, and NotFinished past the deadline.
+        of a failed operation, LostAnswer where it failed for a passing reason of Azure's own (it may have taken effect
+        nevertheless), and NotFinished past the deadline.
         """
         operation = answer.headers.get("azure-asyncoperation")
         location = answer.headers.get("location") if answer.status == 202 else None
@@ -132,7 +133,7 @@ class Waiter:
         body = answer.body or {}
         status = str(body.get("status") or "succeeded").lower()
         if status in FAILED:
-            raise translated(azure_error(body), 0, ref)
+            raise _failure(translated(azure_error(body), 0, ref))
         if status not in DONE:
             return False, None, answer.retry_after_s
         properties = body.get("properties")
@@ -143,6 +144,8 @@ class Waiter:
             answer = self._arm.get(url)
         except ResourceMissing:
             return self._asked_resource(ref)
+        except CloudError as exc:
+            raise _failure(exc) from exc
         if answer.status == 202:
             return False, None, answer.retry_after_s
         return True, answer.body, None
@@ -202,6 +205,13 @@ class Waiter:
 
     def _now_s(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _failure(error: CloudError) -> CloudError:
+    """An operation that Azure gave up for an inner or passing reason says as little as no answer at all."""
+    if isinstance(error, (CloudUnavailable, CloudBusy)):
+        return LostAnswer(method="the operation on", **error.details)
+    return error
 
 
 def _deadline_s(ref: str) -> float:
