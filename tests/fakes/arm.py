@@ -48,7 +48,8 @@ class WireFault:
     """For the next `times` requests of `method` whose path contains `about`.
 
     kind: `refuse` (answer `status` with `code`, nothing happens), `lose` (it happens, the connection breaks), `drop`
-    (nothing happens, the connection breaks).
+    (nothing happens, the connection breaks), `fail` (it happens, and the operation says that it failed with `code`),
+    `half` (like `fail`, and the resource says so too).
     """
 
     method: str
@@ -103,6 +104,7 @@ class FakeArm:
         self.registration = {"microsoft.compute": "Registered", "microsoft.network": "Registered"}
         self.price_items: list[dict[str, Any]] = []
         self._operations: dict[str, _Operation] = {}
+        self._failing: WireFault | None = None
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
         self.url = ""
@@ -161,8 +163,9 @@ class FakeArm:
                     raise _Lost
                 if fault is not None and fault.kind == "refuse":
                     raise _Refused(fault.status, fault.code, fault.message, fault.headers)
+                self._failing = fault if fault is not None and fault.kind in ("fail", "half") else None
                 status, headers, body = self._answer(request)
-                if fault is not None:
+                if fault is not None and fault.kind == "lose":
                     raise _Lost
         except _Lost:
             handler.close_connection = True
@@ -304,6 +307,10 @@ class FakeArm:
 
     def _began(self, resource: str, error: tuple[str, str] | None = None) -> dict[str, str]:
         name = str(next(self._numbers))
+        if self._failing is not None:
+            error = (self._failing.code, self._failing.message)
+            if self._failing.kind == "half" and self.cloud.exists(resource):
+                self.cloud.change(resource, "properties.provisioningState", "Failed")
         self._operations[name] = _Operation(self.polls, resource.lower(), error)
         if self.polls and self.cloud.exists(resource) and error is None:
             self.cloud.change(resource, "properties.provisioningState", "Updating")
@@ -323,9 +330,8 @@ class FakeArm:
         mine = [op for op in self._operations.values() if op.resource == resource.lower() and op.polls_left > 0]
         for operation in mine:
             operation.polls_left -= 1
-            if operation.polls_left == 0 and self.cloud.exists(resource):
-                state = "Succeeded" if operation.error is None else "Failed"
-                self.cloud.change(resource, "properties.provisioningState", state)
+            if operation.polls_left == 0 and self.cloud.exists(resource) and operation.error is None:
+                self.cloud.change(resource, "properties.provisioningState", "Succeeded")
 
     def _tags(self, request: Seen, resource: str) -> tuple[int, dict[str, str], Any]:
         if request.method == "PATCH":

@@ -418,3 +418,67 @@ def test_a_lost_answer_survives_its_record() -> None:
     error = LostAnswer(method="PUT", ref="/x", cloud_code="AnswerLost", message="reset")
 
     assert error_from_record(error_to_record(error)) == error
+
+
+PASSING = "InternalExecutionError"
+
+
+@pytest.mark.parametrize("kind", ["fail", "half"])
+def test_ensure_whose_operation_failed_for_a_passing_reason_ends_with_a_whole_resource(stage: Any, kind: str) -> None:
+    stage.arm.faults.append(WireFault("PUT", "new-disk", kind, code=PASSING))
+
+    made = stage.cloud.ensure(stage.call, disk(stage))
+
+    assert made.get("properties.provisioningState") == "Succeeded"
+    assert stage.world.refs(DISKS) == [made.ref]
+
+
+def test_ensure_whose_operation_keeps_failing_says_why_and_leaves_nothing_whole_behind(stage: Any) -> None:
+    stage.arm.faults.append(WireFault("PUT", "new-disk", "half", code=PASSING, message="the reason", times=99))
+
+    with pytest.raises(CloudUnavailable) as caught:
+        stage.cloud.ensure(stage.call, disk(stage))
+
+    assert caught.value.details["message"] == "the reason"
+
+
+@pytest.mark.parametrize("level", [PowerLevel.STOPPED, PowerLevel.DEALLOCATED])
+def test_power_whose_operation_failed_for_a_passing_reason_arrives(stage: Any, level: PowerLevel) -> None:
+    ref = stage.world.add_machine()
+    stage.arm.faults.append(WireFault("POST", "db-1", "fail", code=PASSING))
+
+    stage.cloud.power(stage.call, ref, level)
+
+    assert stage.world.power_of(ref)[0] == Power(level)
+
+
+def test_write_and_patch_whose_operation_failed_for_a_passing_reason_are_done(stage: Any) -> None:
+    vm = stage.cloud.read(stage.world.add_machine())
+    stage.arm.faults += [
+        WireFault("PUT", "db-1", "fail", code=PASSING),
+        WireFault("PATCH", "db-1", "fail", code=PASSING),
+    ]
+
+    stage.cloud.write(stage.call, vm.with_value("tags.team", "db"))
+    patched = stage.cloud.patch(stage.call, vm.ref, {"properties": {"priority": "Spot"}})
+
+    assert patched.tags["team"] == "db"
+    assert patched.get("properties.priority") == "Spot"
+
+
+def test_delete_whose_operation_failed_for_a_passing_reason_ends_with_the_resource_gone(stage: Any) -> None:
+    made = stage.cloud.ensure(stage.call, disk(stage))
+    stage.arm.faults.append(WireFault("DELETE", "new-disk", "fail", code=PASSING))
+
+    stage.cloud.delete(stage.call, claim(made))
+
+    assert not stage.world.exists(made.ref)
+
+
+def test_an_operation_that_azure_forgot_is_settled_by_the_resource(stage_with: Callable[..., Any]) -> None:
+    stage = stage_with(polls=3)
+    stage.arm.faults.append(WireFault("GET", "/operations/", "refuse", 404, "NotFound", times=99))
+
+    made = stage.cloud.ensure(stage.call, disk(stage))
+
+    assert made.get("properties.provisioningState") == "Succeeded"
