@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,6 +29,7 @@ from azurelab.arm.store import Event, Store
 from azurelab.arm.throttling import Throttle
 from azurelab.guests.hypervisor import Hypervisor
 from azurelab.identity import certificates
+from azurelab.identity.applications import Applications
 from azurelab.identity.tokens import Tokens
 from azurelab.network import loopback
 from azurelab.network.attachment import NicListener
@@ -48,9 +49,9 @@ RECORDED_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 
 
 class Lab:
-    """One local cloud. Made by `start`; ended by `close` (state stays in `home`) .
+    """One local cloud. Made by `start`; ended by `close` (state stays in `home`).
 
-    What effects and rooms use: store, clock, timers, time, regions, market, roles, locks, faults, operations, arm, tokens,
+    What effects and rooms use: store, clock, timers, time, regions, market, roles, locks, operations, arm, tokens,
     hypervisor, home, services (a room's own objects by name: `lab.services["disks"]`).
     """
 
@@ -75,6 +76,7 @@ class Lab:
         self.throttle = Throttle(self.store, self.clock)
         owner = Principal(self.client_id, self.identity["object_id"])
         self.tokens = Tokens(tenant=self.tenant, owner=owner, secret=bytes.fromhex(self.identity["signing_key"]))
+        self.applications = Applications(self.store, owner, self.client_secret)
         self.certificates = certificates.ensure(home / "tls")
         self.loopback = self._reserve_loopback()
         self.guests_kind = guests
@@ -82,13 +84,15 @@ class Lab:
         self.services: dict[str, Any] = {}
         self.nic_listeners: list[NicListener] = []
         """Told when a card that a machine holds has changed (a public IP came or went)."""
+        self.tag_listeners: list[Callable[[str], None]] = []
+        """Told the id of a resource whose tags were changed through Microsoft.Resources/tags."""
         self.bugs: list[str] = []
         """Tracebacks of azurelab's own failures; tests assert that there are none."""
         self.operations = Operations(self)
         self._server: Server | None = None
         self.https_url = self.http_url = ""
         rooms = open_rooms(self)
-        self.arm = Arm(self, rooms.types, rooms.routes)
+        self.arm = Arm(self, rooms.types, rooms.routes, rooms.scoped)
         self.control = rooms.control
         self._mounts: list[Mount] = rooms.mounts
         self._rooms = rooms

@@ -6,7 +6,7 @@ known and before operations are recovered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from azurelab.arm.types import ResourceType, Route
 
 if TYPE_CHECKING:
     from azurelab.app import Lab
+    from azurelab.arm.protocol import Scoped
 
 __all__ = ["Room", "Rooms", "open_rooms"]
 
@@ -30,6 +31,8 @@ class Room:
     types: Sequence[ResourceType] = ()
     routes: Sequence[Route] = ()
     mounts: Sequence[Mount] = ()
+    scoped: Mapping[str, Scoped] = field(default_factory=dict)
+    """Answers at any scope, by `namespace/type` in lower case (tags, permissions)."""
     start: Callable[[], None] = _nothing
     stop: Callable[[bool], None] = _nothing_stops
     """`stop(stop_guests)`."""
@@ -47,6 +50,10 @@ class Rooms:
     @property
     def routes(self) -> list[Route]:
         return [r for room in self.rooms for r in room.routes]
+
+    @property
+    def scoped(self) -> dict[str, Scoped]:
+        return {name: handle for room in self.rooms for name, handle in room.scoped.items()}
 
     @property
     def mounts(self) -> list[Mount]:

@@ -8,7 +8,7 @@ Adding a resource type is one file: a `ResourceType` value and the effects that 
     from azurelab.arm.types import DISKS, Field, Lro, ResourceType, Verb
 
     def prepare(ctx: Context) -> None:                    # under the store's lock, before the answer
-        disk = ctx.resource                               # PUT/PATCH: the new private document; ctx.before = the old one
+        disk = ctx.resource                               # PUT/PATCH: the new private one; ctx.before = the old
         if disk.properties["creationData"]["createOption"] == "Copy":
             source = ctx.get(disk.properties["creationData"]["sourceResourceId"])     # ArmError 404 if absent
             disk.properties["creationData"]["sourceUniqueId"] = source.properties["uniqueId"]
@@ -26,7 +26,7 @@ Adding a resource type is one file: a `ResourceType` value and the effects that 
 
     def refuse_attached(ctx: Context) -> None:
         if ctx.resource.doc.get("managedBy"):
-            raise conflict("OperationNotAllowed", f"Disk {ctx.id.name} is attached to VM {ctx.resource.doc['managedBy']}.")
+            raise conflict("OperationNotAllowed", f"Disk {ctx.id.name} is attached to VM …")
 
     DISKS_TYPE = ResourceType(
         name="Microsoft.Compute/disks",

@@ -1,4 +1,4 @@
-"""The ASGI application: raw mounts first (data plane), then faults, then the protocol. One app behind both listeners."""
+"""The ASGI application behind both listeners: raw mounts first (data plane), then faults, then the protocol."""
 
 from __future__ import annotations
 

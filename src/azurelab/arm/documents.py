@@ -11,7 +11,7 @@ from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource, clone
 from azurelab.arm.types import Etags, Field, ResourceType
 
-__all__ = ["check_fields", "dig", "etag_of", "merge_patch", "merge_put", "plant", "uproot"]
+__all__ = ["check_fields", "dig", "etag_of", "merge_patch", "merge_put", "plant", "uproot", "without_nulls"]
 
 
 def dig(doc: Any, path: str) -> Any:
@@ -47,7 +47,7 @@ def uproot(doc: dict[str, Any], path: str) -> None:
 
 def merge_put(rtype: ResourceType, before: Resource | None, body: dict[str, Any]) -> dict[str, Any]:
     """The document after a PUT: the body, but for read-only fields, which stay as they were. Nulls count as absent."""
-    doc = {k: v for k, v in clone(body).items() if v is not None}
+    doc: dict[str, Any] = without_nulls(body)
     for path in rtype.readonly:
         uproot(doc, path)
         if before is not None:
@@ -55,6 +55,15 @@ def merge_put(rtype: ResourceType, before: Resource | None, body: dict[str, Any]
             if kept is not None:
                 plant(doc, path, clone(kept))
     return doc
+
+
+def without_nulls(value: Any) -> Any:
+    """A copy without the members that are null, at any depth."""
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [without_nulls(v) for v in value]
+    return value
 
 
 def merge_patch(rtype: ResourceType, before: Resource, body: dict[str, Any]) -> dict[str, Any]:

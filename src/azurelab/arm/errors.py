@@ -1,4 +1,4 @@
-"""Azure's error body: `{"error": {"code", "message", "target", "details"}}`, raised anywhere and answered at the edge."""
+"""Azure's error body `{"error": {"code", "message", "target", "details"}}`: raised anywhere, answered at the edge."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Call:
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     parsed: Any = None
     inner: bool = False
-    """Made by azurelab itself (deployments, cascades): no authorization, faults or throttling, operations run at once."""
+    """Made by azurelab itself (deployments, cascades): no roles, faults or throttling; seen through to its end."""
 
     @property
     def api_version(self) -> str:

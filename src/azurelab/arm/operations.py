@@ -99,7 +99,7 @@ class Operations:
                 self._enqueue(op)
 
     def close(self) -> None:
-        """Running effects are waited for briefly by their threads' own end; their operations resume at the next start."""
+        """Effects that run come to their end; operations that do not run yet resume at the next start."""
         with self._lock:
             self._closed = True
             self._turn.notify_all()
@@ -110,7 +110,7 @@ class Operations:
     # -- accepting ----------------------------------------------------------------------------------------------
 
     def accept(self, ctx: Context, verb: Verb, seconds: float) -> Operation:
-        """A new operation for this call; `record` keeps it, `launch` (after the commit) or `run_here` carries it out."""
+        """A new operation for this call; `record` keeps it, `launch` (after commit) or `run_here` carries it out."""
         lab = self._lab
         op = Operation(
             id=str(uuid.uuid4()),

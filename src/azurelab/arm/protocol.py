@@ -6,7 +6,7 @@ Runs in the event loop's thread; whatever may block is an operation's effect and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm import reading, writing
@@ -23,20 +23,33 @@ from azurelab.arm.types import Etags, ResourceType, Route, Verb, Versions
 if TYPE_CHECKING:
     from azurelab.app import Lab
 
-__all__ = ["Arm"]
+__all__ = ["Arm", "Scoped"]
 
 _VERSION = re.compile(r"^\d{4}-\d{2}-\d{2}(-(preview|alpha|beta|rc|privatepreview))?$", re.IGNORECASE)
 _GUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)
 _WINDOW = Versions()
+# known to ask about even while no type of theirs is served
+_NAMESPACES = ("Microsoft.Compute", "Microsoft.Network", "Microsoft.Storage", "Microsoft.Resources")
+
+
+Scoped = Callable[[Call, ResourceId], Response]
+"""Answers what can be asked at any scope and is no resource there: tags, permissions. Checks roles itself."""
 
 
 class Arm:
     """The protocol over one lab's types, routes and store."""
 
-    def __init__(self, lab: Lab, types: Iterable[ResourceType], routes: Iterable[Route]) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        types: Iterable[ResourceType],
+        routes: Iterable[Route],
+        scoped: Mapping[str, Scoped] | None = None,
+    ) -> None:
         self.lab = lab
+        self._scoped = dict(scoped or {})
         self.types = TypeTable(types)
-        self.namespaces = self.types.namespaces()
+        self.namespaces = {n.lower(): n for n in _NAMESPACES} | self.types.namespaces()
         for t in self.types.values():
             if t.refs is not None:
                 lab.store.references[t.name.lower()] = t.refs
@@ -79,11 +92,17 @@ class Arm:
                 f"is known at '{call.path}'.",
             )
         self._check_subscription(rid.subscription)
+        scoped = self._scoped.get(rid.type.lower())
+        if scoped is not None:
+            self._check_version(call, None)
+            return scoped(call, rid)
         return self._resource(call, rid, fault)
 
     def _resource(self, call: Call, rid: ResourceId, fault: dict[str, Any] | None) -> Response:
         rtype, rid, action = self.resolve(rid, call)
         self._check_version(call, rtype)
+        if call.method not in ("GET", "HEAD"):
+            self.check_registered(rid)
         ctx = self.context(call, rtype, rid)
         if call.method in ("GET", "HEAD"):
             if action is not None:
@@ -227,7 +246,8 @@ class Arm:
             raise ArmError(
                 400,
                 "InvalidApiVersionParameter",
-                f"The api-version '{version}' is invalid. The supported versions are '{window.first}' to '{window.last}'.",
+                f"The api-version '{version}' is invalid. The supported versions are '{window.first}' to "
+                f"'{window.last}'.",
             )
         if not window.hold(version):
             if rtype is None:
@@ -265,6 +285,24 @@ class Arm:
         if group is None:
             raise group_not_found(rid.group)
         return group
+
+    def check_registered(self, rid: ResourceId) -> None:
+        """ArmError 409 MissingSubscriptionRegistration, after somebody unregistered the provider."""
+        if rid.subscription and self.lab.store.setting(f"unregistered:{rid.subscription}:{rid.provider.lower()}"):
+            raise ArmError(
+                409,
+                "MissingSubscriptionRegistration",
+                f"The subscription is not registered to use namespace '{rid.provider}'. See "
+                f"https://aka.ms/rps-not-found for how to register subscriptions.",
+                details=[
+                    {
+                        "code": "MissingSubscriptionRegistration",
+                        "target": rid.provider,
+                        "message": f"The subscription is not registered to use namespace '{rid.provider}'. See "
+                        f"https://aka.ms/rps-not-found for how to register subscriptions.",
+                    }
+                ],
+            )
 
     def _allow(self, call: Call, rtype: ResourceType, rid: ResourceId, word: str) -> None:
         if not call.inner:

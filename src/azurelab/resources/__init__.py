@@ -10,8 +10,22 @@ if TYPE_CHECKING:
 
 
 def open_room(lab: Lab) -> Room:
-    from azurelab.resources.groups import GROUPS, group_routes
-    from azurelab.resources.locks import LOCKS
+    from azurelab.resources import authorization, deployments, groups, listing, locks, offers, prices, providers, tags
     from azurelab.rooms import Room
 
-    return Room(types=[GROUPS, LOCKS], routes=group_routes(lab))
+    return Room(
+        types=[groups.GROUPS, locks.LOCKS, authorization.ASSIGNMENTS, deployments.DEPLOYMENTS],
+        routes=[
+            *groups.group_routes(lab),
+            *providers.provider_routes(lab),
+            *offers.offer_routes(lab),
+            *prices.price_routes(lab),
+            *listing.listing_routes(lab),
+            *deployments.deployment_routes(lab),
+        ],
+        scoped={
+            "microsoft.resources/tags": tags.tags_endpoint(lab),
+            "microsoft.authorization/permissions": authorization.permissions_endpoint(lab),
+            "microsoft.authorization/roledefinitions": authorization.definitions_endpoint(lab),
+        },
+    )

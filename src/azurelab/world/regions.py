@@ -42,7 +42,7 @@ swedencentral | Sweden Central | Sweden | Europe | 3 | swedensouth | 60.67488 | 
 uksouth | UK South | United Kingdom | Europe | 3 | ukwest | 50.941 | -0.799 | London
 westeurope | West Europe | Europe | Europe | 3 | northeurope | 52.3667 | 4.9 | Netherlands
 centralus | Central US | United States | US | 3 | eastus2 | 41.5908 | -93.6208 | Iowa
-southafricanorth | South Africa North | South Africa | Africa | 3 | southafricawest | -25.73134 | 28.21837 | Johannesburg
+southafricanorth | South Africa North | South Africa | Africa | 3 | southafricawest | -25.7 | 28.21837 | Johannesburg
 centralindia | Central India | India | Asia Pacific | 3 | southindia | 18.5822 | 73.9197 | Pune
 eastasia | East Asia | Asia Pacific | Asia Pacific | 3 | southeastasia | 22.267 | 114.188 | Hong Kong
 japaneast | Japan East | Japan | Asia Pacific | 3 | japanwest | 35.68 | 139.77 | Tokyo, Saitama

@@ -1,0 +1,171 @@
+"""Template expressions, the few that az and hand-written templates of literal resources use. Pure.
+
+`[parameters('x')]`, `[variables('x').y[0]]`, `[resourceId('type', 'name'…)]`, `[concat(…)]`, `[reference(…)]`,
+`[resourceGroup().location]`, `[subscription().id]`, `[toLower(…)]`, `[uniqueString(…)]`, `[format(…)]`. Text that
+begins with `[[` is a literal `[`. Everything else is refused with InvalidTemplate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from azurelab.arm.errors import ArmError
+
+__all__ = ["Scope", "evaluate", "resource_id"]
+
+_TOKEN = re.compile(r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+)|(?P<word>[A-Za-z_]\w*)|(?P<mark>[()\[\].,]))")
+
+
+def _invalid(message: str) -> ArmError:
+    return ArmError(400, "InvalidTemplate", f"Deployment template validation failed: '{message}'.")
+
+
+class Scope:
+    """What names mean. `reference(id or name)` gives a resource's properties or raises when it is not there."""
+
+    def __init__(
+        self,
+        *,
+        subscription: str,
+        group: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        variables: Mapping[str, Any],
+        reference: Callable[[str], Any],
+    ) -> None:
+        self.subscription = subscription
+        self.group = group
+        self.parameters = parameters
+        self.variables = variables
+        self.reference = reference
+
+
+def resource_id(subscription: str, group: str, *words: str) -> str:
+    """resourceId([subscription], [group], 'Provider/type/child', 'name', 'child name')."""
+    rest = list(words)
+    while rest and "/" not in rest[0]:
+        if re.fullmatch(r"[0-9a-fA-F-]{36}", rest[0]):
+            subscription = rest.pop(0)
+        else:
+            group = rest.pop(0)
+    if not rest:
+        raise _invalid("resourceId needs a resource type")
+    provider, *types = rest[0].split("/")
+    names = rest[1:]
+    if len(types) != len(names):
+        raise _invalid(f"the type '{rest[0]}' requires '{len(types)}' resource name argument(s)")
+    path = "".join(f"/{t}/{n}" for t, n in zip(types, names, strict=True))
+    return f"/subscriptions/{subscription}/resourceGroups/{group}/providers/{provider}{path}"
+
+
+def evaluate(value: Any, scope: Scope) -> Any:
+    """The value with every expression in it replaced, at any depth."""
+    if isinstance(value, dict):
+        return {k: evaluate(v, scope) for k, v in value.items()}
+    if isinstance(value, list):
+        return [evaluate(v, scope) for v in value]
+    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
+        if value.startswith("[["):
+            return value[1:]
+        return _Parser(value[1:-1], scope).whole()
+    return value
+
+
+class _Parser:
+    def __init__(self, text: str, scope: Scope) -> None:
+        self._text = text
+        self._scope = scope
+        self._tokens: list[tuple[str, str]] = []
+        at = 0
+        while at < len(text.rstrip()):
+            m = _TOKEN.match(text, at)
+            if m is None:
+                raise _invalid(f"the language expression '{text}' is not valid")
+            kind = str(m.lastgroup)
+            self._tokens.append((kind, m.group(kind)))
+            at = m.end()
+        self._at = 0
+
+    def whole(self) -> Any:
+        value = self._value()
+        if self._at != len(self._tokens):
+            raise _invalid(f"the language expression '{self._text}' is not valid")
+        return value
+
+    def _peek(self) -> str:
+        return self._tokens[self._at][1] if self._at < len(self._tokens) else ""
+
+    def _next(self) -> tuple[str, str]:
+        if self._at >= len(self._tokens):
+            raise _invalid(f"the language expression '{self._text}' ends too early")
+        self._at += 1
+        return self._tokens[self._at - 1]
+
+    def _expect(self, mark: str) -> None:
+        if self._next()[1] != mark:
+            raise _invalid(f"the language expression '{self._text}' is not valid: '{mark}' expected")
+
+    def _value(self) -> Any:
+        kind, token = self._next()
+        if kind == "text":
+            value: Any = token[1:-1].replace("''", "'")
+        elif kind == "number":
+            value = int(token)
+        elif kind == "word":
+            self._expect("(")
+            arguments = []
+            while self._peek() != ")":
+                arguments.append(self._value())
+                if self._peek() == ",":
+                    self._next()
+            self._expect(")")
+            value = self._call(token, arguments)
+        else:
+            raise _invalid(f"the language expression '{self._text}' is not valid")
+        while self._peek() in (".", "["):
+            if self._next()[1] == ".":
+                value = self._member(value, self._next()[1])
+            else:
+                value = self._member(value, self._value())
+                self._expect("]")
+        return value
+
+    def _member(self, value: Any, name: Any) -> Any:
+        if isinstance(value, list) and isinstance(name, int) and 0 <= name < len(value):
+            return value[name]
+        if isinstance(value, Mapping):
+            for key, held in value.items():
+                if str(key).lower() == str(name).lower():
+                    return held
+        raise _invalid(f"the language expression property '{name}' doesn't exist in '{self._text}'")
+
+    def _call(self, name: str, a: list[Any]) -> Any:
+        s = self._scope
+        word = name.lower()
+        if word in ("parameters", "variables"):
+            held = s.parameters if word == "parameters" else s.variables
+            for key, value in held.items():
+                if key.lower() == str(a[0]).lower():
+                    return value
+            raise _invalid(f"the template {word[:-1]} '{a[0]}' is not found")
+        simple: dict[str, Callable[[], Any]] = {
+            "resourceid": lambda: resource_id(s.subscription, str(s.group["name"]), *map(str, a)),
+            "concat": lambda: [x for part in a for x in part] if isinstance(a[0], list) else "".join(map(str, a)),
+            "reference": lambda: s.reference(str(a[0])),
+            "resourcegroup": lambda: s.group,
+            "subscription": lambda: {"id": f"/subscriptions/{s.subscription}", "subscriptionId": s.subscription},
+            "tolower": lambda: str(a[0]).lower(),
+            "toupper": lambda: str(a[0]).upper(),
+            "string": lambda: str(a[0]),
+            "int": lambda: int(a[0]),
+            "format": lambda: str(a[0]).format(*a[1:]),
+            "uniquestring": lambda: hashlib.sha256("/".join(map(str, a)).encode()).hexdigest()[:13],
+            "true": lambda: True,
+            "false": lambda: False,
+            "null": lambda: None,
+        }
+        if word not in simple:
+            raise _invalid(f"the template function '{name}' is not valid or not supported here")
+        return simple[word]()
