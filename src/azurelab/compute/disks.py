@@ -1,0 +1,179 @@
+"""Microsoft.Compute/disks: managed disks.
+
+Kept as data and without effect: encryption sets, bursting, tiers and provisioned speeds, disk access resources, zones
+beyond their attach rule, shared disks (maxShares is stored; a second attach is refused).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from azurelab.arm.errors import bad_request, conflict
+from azurelab.arm.store import clone
+from azurelab.arm.types import DISKS, Field, Lro, ResourceType, Verb
+from azurelab.compute.access import begin_access, end_access, refuse_open
+from azurelab.compute.disk_documents import READONLY, accepted, complete, restate, state_of, view
+from azurelab.compute.disk_sizes import GIB, LARGEST_GIB, SKUS, size_gib
+from azurelab.compute.disk_sources import origin_of
+from azurelab.compute.services import DISK_TYPE, disks_of
+
+if TYPE_CHECKING:
+    from azurelab.arm.context import Context
+
+__all__ = ["DISKS_TYPE", "refuse_attached"]
+
+_OPTIONS = ("Empty", "FromImage", "Copy", "Import", "Upload", "Restore", "Attach", "CopyStart", "ImportSecure",
+            "UploadPreparedSecure", "CopyFromSanSnapshot")  # fmt: skip
+
+
+def _prepare_put(ctx: Context) -> None:
+    if ctx.is_new:
+        origin = origin_of(ctx, "disk")
+        if str(ctx.resource.properties["creationData"]["createOption"]).lower() == "upload":
+            ctx.resource.hidden["upload"] = "ready"
+        complete(ctx, origin.size_bytes)
+        ctx.memo.update(size=origin.size_bytes, source=origin.volume, image=origin.image)
+        return
+    assert ctx.before is not None
+    _keep_creation(ctx)
+    _prepare_update(ctx)
+
+
+def _keep_creation(ctx: Context) -> None:
+    """How a disk was made never changes; a PUT may leave the details out."""
+    assert ctx.before is not None
+    asked, stored = ctx.resource.properties["creationData"], ctx.before.properties["creationData"]
+    named = asked.get("sourceResourceId")
+    if str(asked.get("createOption", "")).lower() != str(stored["createOption"]).lower() or (
+        named is not None and str(named).lower() != str(stored.get("sourceResourceId", named)).lower()
+    ):
+        raise conflict("PropertyChangeNotAllowed", "Changing property 'disk.creationData' is not allowed.")
+    ctx.resource.properties["creationData"] = clone(stored)
+
+
+def _prepare_update(ctx: Context) -> None:
+    before = ctx.before
+    assert before is not None
+    doc, properties = ctx.resource.doc, ctx.resource.properties
+    if "zones" in doc and doc["zones"] != before.doc.get("zones"):
+        raise conflict("PropertyChangeNotAllowed", "Changing property 'zones' is not allowed.")
+    if "zones" in before.doc:
+        doc["zones"] = clone(before.doc["zones"])
+    if "sku" not in doc:
+        doc["sku"] = clone(before.doc["sku"])
+    for word in ("osType", "hyperVGeneration", "encryption", "networkAccessPolicy", "publicNetworkAccess"):
+        if word in before.properties:
+            properties.setdefault(word, clone(before.properties[word]))
+    if doc["sku"].get("name") != before.doc["sku"]["name"] and state_of(ctx, before) == "Attached":
+        raise conflict(
+            "OperationNotAllowed",
+            f"Cannot change the account type of disk {ctx.id.name} while it is attached to running VM "
+            f"'{before.doc['managedBy']}'.",
+        )
+    had_bytes = int(before.properties["diskSizeBytes"])
+    gib = properties.get("diskSizeGB")
+    wanted = had_bytes if gib is None or int(gib) == size_gib(had_bytes) else int(gib) * GIB
+    if wanted < had_bytes:
+        raise bad_request(
+            "BadRequest",
+            f"A disk cannot be resized to less than it has: disk {ctx.id.name} has {size_gib(had_bytes)} GB, asked were "
+            f"{gib} GB.",
+        )
+    if wanted > LARGEST_GIB * GIB:
+        raise bad_request("BadRequest", f"Disk {ctx.id.name} cannot have {gib} GB.")
+    if wanted != had_bytes:
+        refuse_open(ctx, str(before.hidden["volume"]), ctx.id.name, "disk", "resizing")
+        if before.hidden.get("upload") in ("ready", "active"):
+            raise conflict("OperationNotAllowed", f"Disk {ctx.id.name} cannot be resized before its upload has ended.")
+    properties["diskSizeBytes"] = wanted
+    restate(doc, properties, snapshot=False)
+    ctx.memo["size"] = wanted
+
+
+def _run_put(ctx: Context) -> None:
+    service, volume = disks_of(ctx.lab), str(ctx.resource.hidden["volume"])
+    size_bytes = int(ctx.memo["size"])
+    if service.store.find(volume) is not None:
+        service.ensure_size(volume, size_bytes)
+        return
+    source, image = ctx.memo.get("source"), ctx.memo.get("image")
+    if source is None and image is not None and service.store.find(image) is not None:
+        source = image
+    if source is None:
+        service.ensure_empty(volume, size_bytes)
+    else:
+        service.ensure_clone(source, volume, size_bytes)
+
+
+def refuse_attached(ctx: Context) -> None:
+    found = ctx.resource
+    if found.doc.get("managedBy"):
+        raise conflict("OperationNotAllowed", f"Disk {ctx.id.name} is attached to VM {found.doc['managedBy']}.")
+    refuse_open(ctx, str(found.hidden["volume"]), ctx.id.name, "disk", "attaching or deleting")
+
+
+def _finish_delete(ctx: Context) -> None:
+    found = ctx.found
+    if found is not None:
+        service, volume = disks_of(ctx.lab), str(found.hidden["volume"])
+        # After the commit: a kill before it must leave the disk with its bytes.
+        ctx.store.after_commit(lambda: service.delete(volume))
+
+
+DISKS_TYPE = ResourceType(
+    name=DISK_TYPE,
+    flavor=DISKS,
+    put=Verb(
+        new=202,
+        existing=202,
+        lro=Lro.BOTH,
+        seconds=0.2,
+        bucket="CreateUpdateDisks",
+        prepare=_prepare_put,
+        run=_run_put,
+        answer=accepted,
+        quick=True,
+    ),
+    patch=Verb(
+        existing=202,
+        lro=Lro.BOTH,
+        seconds=0.1,
+        bucket="CreateUpdateDisks",
+        prepare=_prepare_update,
+        run=_run_put,
+        answer=accepted,
+        quick=True,
+    ),
+    delete=Verb(
+        existing=202,
+        lro=Lro.BOTH,
+        seconds=0.3,
+        bucket="DeleteDisks",
+        prepare=refuse_attached,
+        finish=_finish_delete,
+        empty=True,
+        quick=True,
+    ),
+    actions={
+        "beginGetAccess": begin_access("HighCostDiskHydrate", "disk"),
+        "endGetAccess": end_access("HighCostDiskHydrate"),
+    },
+    readonly=READONLY,
+    fields=(
+        Field(path="properties", kind=dict, required=True),
+        Field(path="properties.creationData", kind=dict, required=True),
+        Field(path="properties.creationData.createOption", values=_OPTIONS, required=True),
+        Field(path="properties.diskSizeGB", kind=int),
+        Field(path="properties.osType", values=("Windows", "Linux")),
+        Field(path="properties.hyperVGeneration", values=("V1", "V2")),
+        Field(path="sku", kind=dict),
+        Field(path="sku.name", values=SKUS),
+        Field(path="zones", kind=list),
+        Field(path="tags", kind=dict),
+    ),
+    view=view,
+    refs=lambda r: [r.doc["managedBy"]] if r.doc.get("managedBy") else [],
+    read_bucket="LowCostGet",
+    list_bucket="HighCostGet",
+    delete_order=40,
+)

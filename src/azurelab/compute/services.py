@@ -1,0 +1,21 @@
+"""How effects reach the objects behind the documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from azurelab.disks.service import DiskService
+
+if TYPE_CHECKING:
+    from azurelab.app import Lab
+
+__all__ = ["DISK_TYPE", "IMAGE_TYPE", "SNAPSHOT_TYPE", "VM_TYPE", "disks_of"]
+
+DISK_TYPE = "Microsoft.Compute/disks"
+SNAPSHOT_TYPE = "Microsoft.Compute/snapshots"
+IMAGE_TYPE = "Microsoft.Compute/images"
+VM_TYPE = "Microsoft.Compute/virtualMachines"
+
+
+def disks_of(lab: Lab) -> DiskService:
+    return cast(DiskService, lab.services["disks"])

@@ -1,0 +1,187 @@
+"""start, powerOff, deallocate, restart, redeploy, reapply, generalize: what they need and what they do.
+
+The table says from which power states a verb does something, does nothing, or is refused; `next_power` is pure and
+tested for every pair.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from azurelab.arm.errors import ArmError, conflict
+from azurelab.arm.types import Lro, Verb
+from azurelab.compute.virtual_machines.allocating import check_allocation, release
+from azurelab.compute.virtual_machines.guest import boot, halt, hypervisor_of
+from azurelab.compute.virtual_machines.updating import set_power, start_guest
+from azurelab.guests.hypervisor import BootFailed
+from azurelab.network.attachment import take_down
+
+if TYPE_CHECKING:
+    from azurelab.arm.context import Context
+
+__all__ = ["ACTIONS", "Refused", "next_power"]
+
+_ON = ("starting", "running")
+_ALLOCATED = (*_ON, "stopping", "stopped")
+
+
+class Refused(Exception):
+    """The verb is not possible from this power state."""
+
+
+def next_power(power: str, verb: str) -> str:
+    """The power state after the verb has succeeded. `Refused`: Azure answers 409 OperationNotAllowed."""
+    if verb == "start":
+        return "running"
+    if verb == "powerOff":
+        return "stopped" if power in _ALLOCATED else power
+    if verb == "deallocate":
+        return "deallocated"
+    if verb == "restart":
+        if power not in _ALLOCATED:
+            raise Refused
+        return "running"
+    if verb in ("redeploy", "reapply"):
+        return power if verb == "reapply" else "running" if power in _ALLOCATED else power
+    if verb == "generalize":
+        if power in _ON:
+            raise Refused
+        return power
+    raise ValueError(verb)
+
+
+def _power(ctx: Context) -> str:
+    return str(ctx.resource.hidden.get("power", "stopped"))
+
+
+def _refuse_generalized(ctx: Context) -> None:
+    if ctx.resource.hidden.get("generalized"):
+        raise conflict(
+            "OperationNotAllowed",
+            f"Operation '{ctx.method}' is not allowed on VM '{ctx.id.name}' since the VM is generalized.",
+        )
+
+
+def _refuse_impossible(ctx: Context) -> None:
+    try:
+        next_power(_power(ctx), ctx.method)
+    except Refused as exc:
+        raise conflict(
+            "OperationNotAllowed",
+            f"Cannot perform operation '{ctx.method}' on VM '{ctx.id.name}' while it is {_power(ctx)}.",
+        ) from exc
+
+
+def _prepare_start(ctx: Context) -> None:
+    _refuse_generalized(ctx)
+    if _power(ctx) == "deallocated":
+        check_allocation(ctx, ctx.resource)
+
+
+def _run_start(ctx: Context) -> None:
+    if _power(ctx) != "running":
+        set_power(ctx, "starting")
+    was_allocated = ctx.resource.hidden.get("allocated") is not None
+    try:
+        start_guest(ctx)
+    except ArmError:
+        set_power(ctx, "stopped" if was_allocated else "deallocated", "start failed")
+        raise
+
+
+def _run_power_off(ctx: Context) -> None:
+    if _power(ctx) not in _ALLOCATED:
+        return
+    graceful = str(ctx.query.get("skipshutdown", "false")).lower() != "true"
+    if _power(ctx) in _ON:
+        set_power(ctx, "stopping")
+    halt(ctx.lab, ctx.resource.key, graceful=graceful)
+    set_power(ctx, "stopped")
+
+
+def _prepare_deallocate(ctx: Context) -> None:
+    if "os_volume" in ctx.resource.hidden and _is_ephemeral(ctx):
+        raise conflict(
+            "OperationNotAllowed",
+            f"Operation 'deallocate' is not supported for VM '{ctx.id.name}' with an ephemeral OS disk.",
+        )
+
+
+def _is_ephemeral(ctx: Context) -> bool:
+    os_disk = (ctx.resource.properties.get("storageProfile") or {}).get("osDisk") or {}
+    return bool((os_disk.get("diffDiskSettings") or {}).get("option"))
+
+
+def _run_deallocate(ctx: Context) -> None:
+    if _power(ctx) == "deallocated":
+        return
+    if _power(ctx) in _ON:
+        set_power(ctx, "deallocating")
+    halt(ctx.lab, ctx.resource.key, graceful=True)
+    with ctx.transaction():
+        take_down(ctx, ctx.resource.id)
+        release(ctx)
+        set_power(ctx, "deallocated")
+
+
+def _prepare_restart(ctx: Context) -> None:
+    _refuse_generalized(ctx)
+    _refuse_impossible(ctx)
+
+
+def _run_restart(ctx: Context) -> None:
+    if _power(ctx) not in _ON:
+        start_guest(ctx)
+        return
+    try:
+        hypervisor_of(ctx.lab).restart(ctx.resource.key)
+    except BootFailed as exc:
+        set_power(ctx, "stopped", "boot failed")
+        raise ArmError(409, "OSProvisioningTimedOut", f"VM '{ctx.id.name}' did not boot again: {exc}") from exc
+    ctx.log("restarted")
+
+
+def _run_redeploy(ctx: Context) -> None:
+    """Another host: down, and up again."""
+    if _power(ctx) not in _ALLOCATED:
+        return
+    halt(ctx.lab, ctx.resource.key, graceful=True)
+    set_power(ctx, "stopped")
+    start_guest(ctx)
+
+
+def _run_reapply(ctx: Context) -> None:
+    """What should run runs."""
+    if _power(ctx) in _ON:
+        boot(ctx.lab, ctx.resource)
+
+
+def _prepare_generalize(ctx: Context) -> None:
+    if _is_ephemeral(ctx):
+        raise conflict("OperationNotAllowed", f"VM '{ctx.id.name}' has an ephemeral OS disk and cannot be generalized.")
+    if _power(ctx) in _ON:
+        raise conflict(
+            "OperationNotAllowed",
+            f"The Virtual Machine '{ctx.id.name}' is not stopped; please power it off before it is set to generalized.",
+        )
+
+
+def _run_generalize(ctx: Context) -> None:
+    with ctx.edit() as vm:
+        vm.hidden["generalized"] = True
+    ctx.log("generalized")
+
+
+def _action(seconds: float, bucket: str, run: object, prepare: object = None) -> Verb:
+    return Verb(existing=202, lro=Lro.BOTH, seconds=seconds, bucket=bucket, run=run, prepare=prepare, empty=True)  # type: ignore[arg-type]
+
+
+ACTIONS = {
+    "start": _action(7.6, "UpdateVM", _run_start, _prepare_start),
+    "powerOff": _action(9.9, "UpdateVM", _run_power_off),
+    "deallocate": _action(40.5, "DeleteVM", _run_deallocate, _prepare_deallocate),
+    "restart": _action(0.3, "UpdateVM", _run_restart, _prepare_restart),
+    "redeploy": _action(42.5, "UpdateVM", _run_redeploy, _refuse_generalized),
+    "reapply": _action(1.5, "UpdateVM", _run_reapply),
+    "generalize": Verb(existing=200, bucket="UpdateVM", prepare=_prepare_generalize, run=_run_generalize, empty=True),
+}

@@ -1,0 +1,129 @@
+"""Microsoft.Compute/virtualMachines put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from azurelab.arm.errors import ArmError
+from azurelab.arm.ids import ResourceId
+from azurelab.arm.store import Resource
+from azurelab.arm.types import COMPUTE, Etags, Field, Lro, ResourceType, Verb
+from azurelab.compute.services import VM_TYPE
+from azurelab.compute.virtual_machines import commands, deleting, evicting, powering, updating
+from azurelab.compute.virtual_machines.documents import merge_patch, merge_put
+from azurelab.compute.virtual_machines.network import card_ids
+from azurelab.compute.virtual_machines.storage import held_disks
+from azurelab.compute.virtual_machines.viewing import instance_view, view
+
+if TYPE_CHECKING:
+    from azurelab.arm.context import Context
+
+__all__ = ["VIRTUAL_MACHINES_TYPE"]
+
+
+def _failed(ctx: Context, error: dict[str, Any]) -> None:
+    """Azure keeps a machine whose creation failed, with all that it holds, until somebody deletes it."""
+    with ctx.edit() as vm:
+        vm.hidden["failure"] = error
+        if vm.hidden.get("power") == "starting":
+            vm.hidden["power"] = "stopped" if vm.hidden.get("allocated") else "deallocated"
+
+
+def _finish(ctx: Context) -> None:
+    if "failure" in ctx.resource.hidden:
+        with ctx.edit() as vm:
+            vm.hidden.pop("failure")
+
+
+def _instance_view(ctx: Context) -> Any:
+    return instance_view(ctx, ctx.resource)
+
+
+def _missing(rid: ResourceId) -> Exception:
+    return ArmError(
+        404,
+        "ResourceNotFound",
+        f"The Resource '{rid.named()}' under resource group '{rid.group}' was not found. For more details please go "
+        f"to https://aka.ms/ARMResourceNotFoundFix",
+    )
+
+
+def _refs(vm: Resource) -> list[str]:
+    return [*(disk_id for _, disk_id in held_disks(vm)), *card_ids(vm.properties)]
+
+
+VIRTUAL_MACHINES_TYPE = ResourceType(
+    name=VM_TYPE,
+    flavor=COMPUTE,
+    etags=Etags.COUNTER,
+    put=Verb(
+        new=201,
+        existing=200,
+        lro=Lro.AAO,
+        seconds=10.7,
+        bucket="PutVM",
+        prepare=updating.prepare,
+        run=updating.run,
+        finish=_finish,
+        failed=_failed,
+    ),
+    patch=Verb(
+        existing=200,
+        lro=Lro.AAO,
+        seconds=3.7,
+        bucket="PutVM",
+        prepare=updating.prepare,
+        run=updating.run,
+        finish=_finish,
+        failed=_failed,
+    ),
+    delete=Verb(
+        existing=202,
+        lro=Lro.BOTH,
+        seconds=10.4,
+        bucket="DeleteVM",
+        prepare=deleting.prepare,
+        run=deleting.run,
+        finish=deleting.finish,
+        empty=True,
+    ),
+    actions={
+        "instanceView": Verb(method="GET", answer=_instance_view, bucket="LowCostGet"),
+        **powering.ACTIONS,
+        **evicting.ACTIONS,
+        **commands.ACTIONS,
+    },
+    fields=(
+        Field(path="properties", kind=dict, required=True),
+        Field(path="properties.hardwareProfile", kind=dict),
+        Field(path="properties.storageProfile", kind=dict),
+        Field(path="properties.storageProfile.osDisk", kind=dict),
+        Field(path="properties.storageProfile.osDisk.createOption", values=("FromImage", "Attach", "Empty")),
+        Field(path="properties.storageProfile.osDisk.caching", values=("None", "ReadOnly", "ReadWrite")),
+        Field(path="properties.storageProfile.osDisk.deleteOption", values=("Delete", "Detach")),
+        Field(path="properties.storageProfile.osDisk.osType", values=("Windows", "Linux")),
+        Field(path="properties.storageProfile.osDisk.diskSizeGB", kind=int),
+        Field(path="properties.storageProfile.dataDisks", kind=list),
+        Field(path="properties.storageProfile.dataDisks[].lun", kind=int, required=True),
+        Field(path="properties.storageProfile.dataDisks[].caching", values=("None", "ReadOnly", "ReadWrite")),
+        Field(path="properties.storageProfile.dataDisks[].deleteOption", values=("Delete", "Detach")),
+        Field(path="properties.storageProfile.dataDisks[].diskSizeGB", kind=int),
+        Field(path="properties.networkProfile", kind=dict),
+        Field(path="properties.networkProfile.networkInterfaces", kind=list),
+        Field(path="properties.osProfile", kind=dict),
+        Field(path="properties.priority", values=("Regular", "Low", "Spot", "SpotPlus")),
+        Field(path="properties.evictionPolicy", values=("Deallocate", "Delete")),
+        Field(path="properties.billingProfile", kind=dict),
+        Field(path="zones", kind=list),
+        Field(path="tags", kind=dict),
+        Field(path="identity", kind=dict),
+    ),
+    merge=merge_put,
+    merge_patch=merge_patch,
+    view=view,
+    refs=_refs,
+    missing=_missing,
+    read_bucket="LowCostGet",
+    list_bucket="HighCostGet",
+    delete_order=10,
+)
