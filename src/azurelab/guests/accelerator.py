@@ -80,5 +80,3 @@ def _probe(image: GuestImage, qemu: str) -> Accelerator:
         return Accelerator("kvm", f"a guest booted with KVM in {time.monotonic() - began:.1f} s")
     words_of_qemu = complaint.decode(errors="replace").strip().splitlines()
     return Accelerator("tcg", f"QEMU ends with KVM ({words_of_qemu[0] if words_of_qemu else 'no message'}): emulated")
-
-

@@ -24,13 +24,12 @@ REPLACED = ("init", "poweroff", "reboot", "halt", "shutdown", "mke2fs", "wget") 
 TIME = 1700000000
 UUID = "5eed0000-0000-4000-8000-000000000001"
 BLOCK_BYTES = 4096
-BLOCKS = 46 * 256  # 46 MiB: 47 with the boot loader's first one; the kernel alone has 14
+BLOCKS = 30 * 256  # 30 MiB, a third of it free for what people put on the OS disk
 
 
-def lay_out(stage: Stage, root: Path, land: Path, kernel: Path, initrd: bytes, grub_config: str) -> None:
+def lay_out(stage: Stage, root: Path, land: Path) -> None:
     """Everything that stands on the OS disk, under `root`."""
     for folder in [
-        "boot/grub",
         "dev",
         "proc",
         "sys",
@@ -54,10 +53,6 @@ def lay_out(stage: Stage, root: Path, land: Path, kernel: Path, initrd: bytes, g
     for name in ("bin", "sbin", "lib", "lib64"):
         (root / name).symlink_to(f"usr/{name}")
     (root / "var/run").symlink_to("../run")
-
-    shutil.copyfile(kernel, root / "boot/vmlinuz")
-    (root / "boot/initrd").write_bytes(initrd)
-    (root / "boot/grub/grub.cfg").write_text(grub_config)
 
     programs = [stage.program(name) for name in PROGRAMS]
     for source in [*programs, stage.program("busybox"), *libraries_for(programs, stage.libraries)]:

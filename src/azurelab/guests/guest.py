@@ -58,9 +58,7 @@ class Guest:
         self._agent_ready_until = 0.0
         self._forward_lock = threading.Lock()
         self._forwards_stale = True
-        self.qmp = Qmp.wait_for(
-            paths.qmp, qmp_timeout_s, process.alive, self._on_event, on_close=lambda: ended(self)
-        )
+        self.qmp = Qmp.wait_for(paths.qmp, qmp_timeout_s, process.alive, self._on_event, on_close=lambda: ended(self))
 
     # -- what the guest tells -----------------------------------------------------------------------------------
 

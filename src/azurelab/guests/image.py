@@ -142,14 +142,13 @@ def _build(image: GuestImage, packages: Sequence[Path], cache: Path, say: Callab
 
         say("making initrd, file system and boot loader")
         tree = stage.root / "usr/lib/modules" / kernel.name.removeprefix("vmlinuz-")
-        config = bootloader.grub_config(LAND)
         try:
             first = initrd(stage.program("busybox").read_bytes(), tree, LAND)
-            filesystem.lay_out(stage, work / "root", LAND, kernel, first, config)
+            filesystem.lay_out(stage, work / "root", LAND)
         except (KeyError, FileNotFoundError) as gap:
             raise ImageError(f"the distribution's packages do not fit the recipe: {gap}") from gap
         filesystem.ext4(stage, work / "root", work / "partition", work)
-        bootloader.assemble(stage, config, work / "partition", result / "disk.raw", work)
+        bootloader.assemble(LAND, kernel.read_bytes(), first, work / "partition", result / "disk.raw")
 
         shutil.copyfile(kernel, result / "vmlinuz")
         (result / "initrd").write_bytes(first)
@@ -165,7 +164,8 @@ def _build(image: GuestImage, packages: Sequence[Path], cache: Path, say: Callab
         }
         (result / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
         (result / "disk.raw").chmod(0o444)
-        image.folder.exists() and shutil.rmtree(image.folder)
+        if image.folder.exists():  # incomplete: somebody deleted files
+            shutil.rmtree(image.folder)
         result.rename(image.folder)
     say(f"guest image {image.key} built in {time.monotonic() - began:.1f} s: {image.folder}")
 

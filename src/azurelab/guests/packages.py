@@ -1,6 +1,6 @@
 """The guest's packages: which ones, fetched with apt as any user, unpacked without installing anything.
 
-Nothing names a release: one recursive dependency listing of six package names gives libraries and tools on Debian 12,
+Nothing names a release: one recursive dependency listing of four package names gives libraries and tools on Debian 12,
 13 and (written for, not tried) Ubuntu 24.04. The system's apt lists are used where they are filled, else lists of our
 own in the cache; the system's apt state is never written.
 """
@@ -17,13 +17,12 @@ from pathlib import Path, PurePosixPath
 
 __all__ = ["Apt", "ImageError", "closure", "kernel_package", "parse_depends", "unpack"]
 
-WANTED = ("qemu-guest-agent", "dropbear-bin", "busybox-static", "e2fsprogs", "grub-pc-bin", "grub-common")
+WANTED = ("qemu-guest-agent", "dropbear-bin", "busybox-static", "e2fsprogs")
 KERNEL = "linux-image-cloud-amd64"
 KERNEL_UBUNTU = "linux-image-virtual"  # Ubuntu's small kernel; written for, not tried
 
 LIBRARY = re.compile(r"^(lib|zlib1g)")
 NOT_LIBRARY = re.compile(r"-perl$|^libperl|-bin$|-common$")
-FOLLOWED_FROM_GRUB = re.compile(r"^(libdevmapper|liblzma)")  # grub-common's other libraries serve tools not used here
 
 
 class ImageError(Exception):
@@ -55,8 +54,7 @@ def closure(depends: Mapping[str, Sequence[str]], wanted: Sequence[str] = WANTED
             continue
         found.add(package)
         for name in depends.get(package, ()):
-            follow = FOLLOWED_FROM_GRUB.match(name) if package == "grub-common" else LIBRARY.match(name)
-            if follow and not NOT_LIBRARY.search(name) and name in depends:
+            if LIBRARY.match(name) and not NOT_LIBRARY.search(name) and name in depends:
                 todo.append(name)
     return sorted(found)
 

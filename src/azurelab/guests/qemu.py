@@ -44,7 +44,12 @@ class QemuGuests:
     """Real guests of one home. `home` holds a folder per guest with console, QEMU's words and sockets."""
 
     def __init__(
-        self, home: Path, cache: Path | None = None, *, boots_at_once: int | None = None, qemu: str = "qemu-system-x86_64"
+        self,
+        home: Path,
+        cache: Path | None = None,
+        *,
+        boots_at_once: int | None = None,
+        qemu: str = "qemu-system-x86_64",
     ) -> None:
         self.folder = home.resolve() / "guests"
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
