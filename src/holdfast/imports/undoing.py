@@ -24,7 +24,6 @@ from holdfast.engine.timers import Timers
 from holdfast.imports.following import follow_undo
 from holdfast.imports.plan import ImportPlan
 from holdfast.imports.records import ImportRow, plan_of, the_import
-from holdfast.imports.retention import subject_of
 from holdfast.imports.steps.case import (
     Case,
     StepCall,
@@ -439,6 +438,6 @@ def _arm_discards(session: Session, timers: Timers, row: ImportRow, undo: UndoCa
             until,
             "discard-node-state",
             DiscardSpec(import_id=row.id, cloud=row.cloud, operation=operation_id),
-            subject=subject_of(row.cloud, row.machine),
+            subject=f"kept:{operation_id}",  # not the machine: it may be imported again meanwhile
             deletes=True,
         )
