@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import uvicorn
 
 __all__ = ["Server", "free_socket"]
+
+logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # its words are for programs that configure logging
 
 
 def free_socket(port: int) -> socket.socket:
@@ -49,7 +52,6 @@ class Server:
             "date_header": False,
             "server_header": False,
             "timeout_keep_alive": 75,
-            "timeout_graceful_shutdown": 2,
         }
         tls = uvicorn.Config(app, ssl_certfile=str(certificate), ssl_keyfile=str(key), **common)
         plain = uvicorn.Config(app, **common)
@@ -82,8 +84,12 @@ class Server:
         await asyncio.gather(*tasks)
 
     def stop(self) -> None:
+        """Open requests get a moment; idle TLS connections, whose peers would have to say goodbye, do not."""
         for server, _ in self._servers:
             server.should_exit = True
+        self._thread.join(0.3)
+        for server, _ in self._servers:
+            server.force_exit = True
         self._thread.join(10)
         for _, sock in self._servers:
             sock.close()
