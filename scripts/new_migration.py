@@ -1,29 +1,25 @@
 """Write the migration from the newest revision to what the tables say: `scripts/new_migration.py "what changes"`.
 
-Tables live in `holdfast/<room>/**/tables.py` (and store's own); all are found here. Read what was written before you
-commit it: autogenerate guesses.
+Tables live with their feature; every class on `Base` is found here. Read what was written before you commit it:
+autogenerate guesses.
 """
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import sys
 import tempfile
 from pathlib import Path
 
 import holdfast
 
-ELSEWHERE = ("holdfast.store.installation", "holdfast.store.audit")
-
 
 def load_all_tables() -> None:
-    """Import every module that declares tables, so that `Base.metadata` is complete."""
-    for name in ELSEWHERE:
-        importlib.import_module(name)
-    for module in pkgutil.walk_packages(holdfast.__path__, "holdfast."):
-        if module.name.endswith(".tables"):
-            importlib.import_module(module.name)
+    """Import every module of the product that declares tables, so that `Base.metadata` is complete."""
+    root = Path(holdfast.__path__[0])
+    for path in sorted(root.rglob("*.py")):
+        if "(Base):" in path.read_text():
+            importlib.import_module(".".join(("holdfast", *path.relative_to(root).with_suffix("").parts)))
 
 
 def main() -> int:

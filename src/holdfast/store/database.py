@@ -62,8 +62,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         with Session(self.engine, expire_on_commit=False) as session:
-            yield session
-            session.rollback()
+            yield session  # closing rolls back, and unlike rollback() leaves what was read usable
 
     @contextmanager
     def write(self) -> Iterator[Session]:
