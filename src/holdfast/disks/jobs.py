@@ -147,7 +147,7 @@ def _verify_and_repair(
     mode = job.verify or ("sample" if writer.traits.remote else "none")
     if mode == "none":
         return
-    back = _reader_of_target(writer, job)
+    back = writer.read_back()
     try:
         bad, read = _read_back(back, book, mode, job, check)
         report.verified, report.verified_bytes = mode, read
@@ -161,18 +161,6 @@ def _verify_and_repair(
             raise DisksDiffer(name=job.target.name, count=len(bad), first=str(bad[0]), extents=_listed(bad))
     finally:
         back.close()
-
-
-def _reader_of_target(writer: Writer, job: CopyJob) -> Reader:
-    """The target as a source, its cache dropped so that the device answers."""
-    from dataclasses import replace
-
-    target = job.target
-    unfinished = Path(unfinished_path(target.address))
-    if not target.is_url and unfinished.exists():
-        target = replace(target, address=str(unfinished), format=target.format or "raw")
-    writer.done_with(0, writer.size_bytes)
-    return open_reader(target, Access(own=True))
 
 
 def _read_back(

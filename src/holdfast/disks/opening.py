@@ -36,12 +36,10 @@ _SUFFIXES = {
 
 @dataclass(frozen=True)
 class Access:
-    """How a source may be used. `unchanged`: the user vouches that a device is as the last run saw it. `own`: we hold
-    it open for writing ourselves, so its locks are ours."""
+    """How a source may be used. `unchanged`: the user vouches that a device is as the last run saw it."""
 
     keep_cache: bool = False
     unchanged: bool = False
-    own: bool = False
 
 
 def format_of(locator: Locator) -> str:
@@ -67,9 +65,7 @@ def open_reader(locator: Locator, access: Access | None = None) -> Reader:
     access = access or Access()
     kind = format_of(locator)
     if kind == "raw":
-        return RawFileReader(
-            locator.address, keep_cache=access.keep_cache, unchanged=access.unchanged, locked=not access.own
-        )
+        return RawFileReader(locator.address, keep_cache=access.keep_cache, unchanged=access.unchanged)
     if kind == "nbd":
         from holdfast.disks.readers.nbd import NbdReader
 
@@ -91,13 +87,12 @@ def _open_image(path: str, kind: str, access: Access) -> Reader:
             path,
             keep_cache=access.keep_cache,
             unchanged=access.unchanged,
-            locked=not access.own,
             size_bytes=facts.size_bytes,
         )
     if facts.format == "qcow2":
         from holdfast.disks.readers.qcow2file import open_plain_qcow2
 
-        plain = open_plain_qcow2(path, locked=not access.own)
+        plain = open_plain_qcow2(path)
         if plain is not None:
             return plain
     return _open_through_qemu(path, facts)

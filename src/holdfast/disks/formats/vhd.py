@@ -25,30 +25,14 @@ def rounded_size(size_bytes: int) -> int:
     return max(1, -(-size_bytes // MIB)) * MIB
 
 
-def _geometry(sectors: int) -> tuple[int, int, int]:
-    """Cylinders, heads, sectors per track: the calculation of the specification's appendix."""
-    sectors = min(sectors, 65535 * 16 * 255)
-    if sectors >= 65535 * 16 * 63:
-        per_track, heads = 255, 16
-        cylinders = sectors // per_track // heads
-        return cylinders, heads, per_track
-    per_track = 17
-    times = sectors // per_track
-    heads = max(4, (times + 1023) // 1024)
-    if times >= heads * 1024 or heads > 16:
-        per_track, heads = 31, 16
-        times = sectors // per_track
-    if times >= heads * 1024:
-        per_track, heads = 63, 16
-        times = sectors // per_track
-    return times // heads, heads, per_track
+# The largest geometry says "use the size field": readers that would else round the disk down to cylinders do not.
+_CYLINDERS, _HEADS, _SECTORS = 65535, 16, 255
 
 
 def fixed_footer(size_bytes: int, *, disk_id: uuid.UUID | None = None, created_s: int = _EPOCH_2000) -> bytes:
     """The footer of a fixed VHD. `size_bytes` must be whole sectors; raises ValueError."""
     if size_bytes % 512 or size_bytes <= 0:
         raise ValueError(f"a VHD of {size_bytes} bytes is not whole sectors")
-    cylinders, heads, per_track = _geometry(size_bytes // 512)
     body = struct.pack(
         ">8sIIQI4sI4sQQHBBI",
         _COOKIE,
@@ -61,9 +45,9 @@ def fixed_footer(size_bytes: int, *, disk_id: uuid.UUID | None = None, created_s
         b"Wi2k",
         size_bytes,
         size_bytes,
-        cylinders,
-        heads,
-        per_track,
+        _CYLINDERS,
+        _HEADS,
+        _SECTORS,
         _FIXED,
     )
     identity = (disk_id or uuid.uuid4()).bytes

@@ -33,7 +33,7 @@ def tool(name: str, purpose: str) -> str:
 class ImageServer:
     """One image served under a socket until `stop`. The child ends with us, however we end."""
 
-    def __init__(self, path: str, format_: str, *, writable: bool, lanes: int = 4, size_bytes: int = 0) -> None:
+    def __init__(self, path: str, format_: str, *, writable: bool, lanes: int = 32, size_bytes: int = 0) -> None:
         self._folder = tempfile.mkdtemp(prefix="holdfast-nbd-")
         self.socket_path = str(Path(self._folder) / "s")
         real = str(Path(path).resolve())

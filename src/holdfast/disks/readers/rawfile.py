@@ -97,6 +97,10 @@ class RawFileReader:
         if not self._keep_cache and not self._was_cached.pop(start >> self._SPAN_BITS, False):
             linux.let_go(self._fd, start, end - start)
 
+    def fileno(self) -> int:
+        """The descriptor, for those who can move its bytes without reading them."""
+        return self._fd
+
     def identity_now(self) -> dict[str, Any] | None:
         return identity_of(self._fd) or self.traits.identity
 

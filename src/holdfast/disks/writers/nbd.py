@@ -8,6 +8,8 @@ from holdfast.core.units import MIB
 from holdfast.disks.errors import TargetTooSmall, WriteFailed
 from holdfast.disks.nbd.pool import ConnectionPool
 from holdfast.disks.nbd.wire import parse_address
+from holdfast.disks.readers.nbd import NbdReader
+from holdfast.disks.readers.protocol import Reader
 from holdfast.disks.writers.protocol import TargetTraits
 
 __all__ = ["NbdWriter"]
@@ -34,6 +36,7 @@ class NbdWriter:
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_finish, self._on_close = on_finish, on_close
+        self._url = url
         self._pool = ConnectionPool(parse_address(url), name)
         facts = self._pool.first.facts
         if facts.read_only:
@@ -77,6 +80,10 @@ class NbdWriter:
         for connection, lock in everyone:
             with lock:
                 connection.flush()
+
+    def read_back(self) -> Reader:
+        self.flush()
+        return NbdReader(self._url, self.traits.name)
 
     def finish(self) -> None:
         try:

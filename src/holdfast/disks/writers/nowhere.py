@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from holdfast.disks.errors import DiskUsage
+from holdfast.disks.readers.protocol import Reader
 from holdfast.disks.writers.protocol import TargetTraits
 
 __all__ = ["NowhereWriter"]
@@ -25,6 +27,9 @@ class NowhereWriter:
 
     def flush(self) -> None:
         pass
+
+    def read_back(self) -> Reader:
+        raise DiskUsage(field="verify", problem="nothing was kept that could be read back")
 
     def finish(self) -> None:
         pass

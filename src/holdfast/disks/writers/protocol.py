@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from holdfast.disks.readers.protocol import Reader
+
 __all__ = ["TargetTraits", "Writer"]
 
 
@@ -47,6 +49,9 @@ class Writer(Protocol):
 
     def flush(self) -> None:
         """Return when everything written so far survives a power cut. Raises WriteFailed if any earlier write did."""
+
+    def read_back(self) -> Reader:
+        """A reader of what the target holds now, past caches where that can be; to be closed before `finish`."""
 
     def finish(self) -> None:
         """Flush, complete what the format needs (footer, tables), give the target its final name, close."""

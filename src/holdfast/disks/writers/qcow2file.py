@@ -12,8 +12,11 @@ import threading
 from array import array
 from collections.abc import Callable
 
+from holdfast.disks.errors import DiskUsage
 from holdfast.disks.formats import qcow2_layout as layout
 from holdfast.disks.formats.qcow2_layout import CLUSTER_BYTES, ENTRIES_PER_L2
+from holdfast.disks.readers.protocol import Reader
+from holdfast.disks.readers.qcow2file import open_plain_qcow2
 from holdfast.disks.system import linux
 from holdfast.disks.system.files import lock_for_writing, opened, publish
 from holdfast.disks.writers.protocol import TargetTraits
@@ -208,6 +211,14 @@ class Qcow2FileWriter:
 
     def _put(self, offset: int, data: bytes) -> None:
         write_fully(self._fd, self.path, offset, memoryview(data))
+
+    def read_back(self) -> Reader:
+        """By host offsets, which only a plain image allows; compressed ones are verified when they are complete."""
+        self.flush()
+        reader = open_plain_qcow2(self.path, locked=False)
+        if reader is None:
+            raise DiskUsage(field="verify", problem="a compressed image is verified with disk diff when it is complete")
+        return reader
 
     def finish(self) -> None:
         try:

@@ -9,6 +9,8 @@ import threading
 
 from holdfast.core.units import MIB
 from holdfast.disks.errors import NoSpaceLeft, TargetTooSmall, WriteFailed
+from holdfast.disks.readers.protocol import Reader
+from holdfast.disks.readers.rawfile import RawFileReader
 from holdfast.disks.system import linux
 from holdfast.disks.system.files import lock_for_writing, opened, publish, size_of
 from holdfast.disks.writers.protocol import TargetTraits
@@ -124,6 +126,12 @@ class RawFileWriter:
             os.fdatasync(self._fd)
         except OSError as exc:
             raise write_failure(self.path, 0, self.size_bytes, exc) from exc
+
+    def read_back(self) -> Reader:
+        """The device answers, not the cache: what is written is synced and dropped first."""
+        self.flush()
+        linux.let_go(self._fd, 0, self.size_bytes)
+        return RawFileReader(self.path, locked=False, size_bytes=self.size_bytes)
 
     def finish(self) -> None:
         try:
