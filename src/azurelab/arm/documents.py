@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource, clone
 from azurelab.arm.types import Etags, Field, ResourceType
 
-__all__ = ["check_fields", "dig", "etag_of", "merge_patch", "merge_put", "plant", "uproot", "without_nulls"]
+__all__ = ["check_fields", "dig", "etag_of", "merge_patch", "merge_put", "plant", "respell", "uproot", "without_nulls"]
 
 
 def dig(doc: Any, path: str) -> Any:
@@ -63,6 +63,17 @@ def without_nulls(value: Any) -> Any:
         return {k: without_nulls(v) for k, v in value.items() if v is not None}
     if isinstance(value, list):
         return [without_nulls(v) for v in value]
+    return value
+
+
+def respell(value: Any, spelling: Mapping[str, str]) -> Any:
+    """A copy with member names as Azure spells them; tags are the user's own and stay."""
+    if isinstance(value, dict):
+        return {
+            spelling.get(k.lower(), k): (v if k.lower() == "tags" else respell(v, spelling)) for k, v in value.items()
+        }
+    if isinstance(value, list):
+        return [respell(v, spelling) for v in value]
     return value
 
 

@@ -53,6 +53,8 @@ def status_body(op: Operation, flavor: Flavor) -> dict[str, Any]:
         body: dict[str, Any] = {"status": op.status if op.done else running}
         if op.done and op.output is not None:
             body["properties"] = {"output": op.output}
+        elif op.done and op.method not in ("PUT", "PATCH", "DELETE") and op.error is None:
+            body["properties"] = {}
     else:
         body = {"startTime": op.started}
         if op.done:

@@ -204,6 +204,8 @@ class ResourceType:
     readonly: tuple[str, ...] = ()
     """Dotted paths that clients cannot set: dropped from bodies, carried over from the stored document."""
     fields: tuple[Field, ...] = ()
+    spelling: Mapping[str, str] = field(default_factory=dict)
+    """Member names in lower case → Azure's spelling: bodies may write them in any case (`FrontendPort`, `Id`)."""
     body_error: str = "InvalidParameter"
     """The code for a wrong field: compute InvalidParameter, network InvalidRequestFormat."""
     merge: Callable[[Resource | None, dict[str, Any]], dict[str, Any]] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.documents import check_fields, merge_patch, merge_put
+from azurelab.arm.documents import check_fields, merge_patch, merge_put, respell
 from azurelab.arm.errors import ArmError, conflict, parent_not_found
 from azurelab.arm.http import Call, Response
 from azurelab.arm.operations import Operation
@@ -21,7 +21,7 @@ __all__ = ["act", "delete", "patch", "put", "settle", "settle_failed"]
 
 
 def put(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any] | None) -> Response:
-    body = call.object
+    body = respell(call.object, ctx.type.spelling) if ctx.type.spelling else call.object
     with arm.lab.store.transaction():
         group = arm.check_group(ctx.id)
         before = arm.lab.store.get(ctx.id.text)
@@ -49,7 +49,7 @@ def put(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any] | 
 
 
 def patch(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any] | None) -> Response:
-    body = call.object
+    body = respell(call.object, ctx.type.spelling) if ctx.type.spelling else call.object
     with arm.lab.store.transaction():
         before = stored(arm, ctx)
         arm.lab.locks.check_write(ctx.id.text)

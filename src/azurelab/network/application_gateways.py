@@ -12,6 +12,7 @@ from azurelab.arm.types import NETWORK, Etags, Lro, ResourceType, Verb
 from azurelab.network.interfaces import NIC_TYPE, configurations
 from azurelab.network.load_balancers import frontend_refs, frontends, give_public
 from azurelab.network.parts import decorate
+from azurelab.network.spelling import SPELLING
 
 __all__ = ["TYPES"]
 
@@ -140,6 +141,7 @@ GATEWAYS = ResourceType(
     etags=Etags.WEAK,
     readonly=("properties.resourceGuid", "properties.provisioningState", "properties.operationalState"),
     body_error="InvalidRequestFormat",
+    spelling=SPELLING,
     view=_view,
     refs=frontend_refs,
     delete_order=40,

@@ -19,6 +19,7 @@ from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import first_free_private, is_usable, mac_of, suffix_of
 from azurelab.network.parts import format_error, reference, referenced
 from azurelab.network.public_ips import give_address, is_dynamic, take_address, user_of
+from azurelab.network.spelling import SPELLING
 from azurelab.network.virtual_networks import prefixes_of
 
 __all__ = ["NIC_TYPE", "TYPES", "configurations", "network_guid", "private_addresses"]
@@ -349,6 +350,7 @@ NICS = ResourceType(
         Field(path="properties.networkSecurityGroup", kind=dict),
     ),
     body_error="InvalidRequestFormat",
+    spelling=SPELLING,
     view=_view,
     refs=_refs,
     delete_order=30,

@@ -17,6 +17,7 @@ from azurelab.network.addresses import first_free_private
 from azurelab.network.interfaces import configurations, private_addresses
 from azurelab.network.parts import absorb, decorate, embedded, reference, referenced
 from azurelab.network.public_ips import give_address, user_of
+from azurelab.network.spelling import SPELLING
 from azurelab.network.virtual_networks import prefixes_of
 
 __all__ = ["LB_TYPE", "TYPES", "frontend_refs", "frontends", "give_public"]
@@ -188,6 +189,7 @@ LBS = ResourceType(
         Field(path="properties.frontendIPConfigurations", kind=list),
     ),
     body_error="InvalidRequestFormat",
+    spelling=SPELLING,
     view=_view,
     refs=frontend_refs,
     delete_order=40,
@@ -218,6 +220,7 @@ def _child(name: str, prepare: Any, refuse: Any, view: Any) -> ResourceType:
         in_resources_list=False,
         readonly=("properties.provisioningState", "properties.backendIPConfigurations"),
         body_error="InvalidRequestFormat",
+        spelling=SPELLING,
         view=view,
         delete_order=39,
     )

@@ -12,6 +12,7 @@ from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource, Store
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import next_public
+from azurelab.network.spelling import SPELLING
 
 __all__ = ["PIP_TYPE", "TYPES", "give_address", "take_address", "user_of"]
 
@@ -144,6 +145,7 @@ PUBLIC_IPS = ResourceType(
         Field(path="zones", kind=list),
     ),
     body_error="InvalidRequestFormat",
+    spelling=SPELLING,
     view=_view,
     delete_order=60,
 )
@@ -184,6 +186,7 @@ PREFIXES = ResourceType(
     readonly=("properties.resourceGuid", "properties.provisioningState", "properties.ipPrefix"),
     fields=(Field(path="properties.prefixLength", kind=int),),
     body_error="InvalidRequestFormat",
+    spelling=SPELLING,
     delete_order=61,
 )
 

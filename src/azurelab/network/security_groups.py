@@ -10,6 +10,7 @@ from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.parts import absorb, embedded
+from azurelab.network.spelling import SPELLING
 
 __all__ = ["ASG_TYPE", "NSG_TYPE", "RULE_TYPE", "TYPES"]
 
@@ -182,6 +183,7 @@ NSGS = ResourceType(
     ),
     fields=(Field(path="properties.securityRules", kind=list),),
     body_error="InvalidRequestFormat",
+    spelling=SPELLING,
     view=_view,
     delete_order=75,
 )
@@ -203,6 +205,7 @@ RULES = ResourceType(
         Field(path="properties.priority", kind=int),
     ),
     body_error="InvalidRequestFormat",
+    spelling=SPELLING,
     delete_order=74,
 )
 
@@ -220,6 +223,7 @@ ASGS = ResourceType(
     etags=Etags.WEAK,
     readonly=("properties.resourceGuid", "properties.provisioningState"),
     body_error="InvalidRequestFormat",
+    spelling=SPELLING,
     delete_order=76,
 )
 

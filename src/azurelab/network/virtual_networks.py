@@ -11,6 +11,7 @@ from azurelab.arm.store import Resource
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import parse_prefix
 from azurelab.network.parts import absorb, embedded, format_error, reference, referenced
+from azurelab.network.spelling import SPELLING
 
 __all__ = ["PEERING_TYPE", "SUBNET_TYPE", "TYPES", "VNET_TYPE", "prefixes_of"]
 
@@ -92,6 +93,7 @@ VNETS = ResourceType(
         Field(path="properties.dhcpOptions.dnsServers", kind=list),
     ),
     body_error="InvalidRequestFormat",
+    spelling=SPELLING,
     view=_view_vnet,
     delete_order=70,
 )
@@ -206,6 +208,7 @@ SUBNETS = ResourceType(
         Field(path="properties.networkSecurityGroup", kind=dict),
     ),
     body_error="InvalidRequestFormat",
+    spelling=SPELLING,
     view=_view_subnet,
     refs=_subnet_refs,
     delete_order=65,
@@ -229,6 +232,7 @@ PEERINGS = ResourceType(
     in_resources_list=False,
     readonly=("properties.provisioningState", "properties.peeringState"),
     body_error="InvalidRequestFormat",
+    spelling=SPELLING,
     delete_order=64,
 )
 

@@ -222,10 +222,17 @@ def _prepare(ctx: Context) -> None:
     ctx.resource.hidden["operations"] = []
 
 
+def _properties(ctx: Context, resource_id: str) -> Any:
+    """What `reference` gives: the properties of the resource as GET shows it."""
+    found = ctx.get(resource_id)
+    shown = ctx.lab.arm_get(found.id, found.api_version)
+    return shown["properties"]
+
+
 def _run(ctx: Context) -> None:
     """Repeatable: every PUT is; a restart runs them all again."""
     ctx.body = ctx.memo["body"]
-    template = _Template(ctx, lambda t, name: ctx.get(t.named(name)).properties)
+    template = _Template(ctx, lambda t, name: _properties(ctx, t.named(name)))
     outcome: list[dict[str, Any]] = []
     try:
         for r in template.ordered():

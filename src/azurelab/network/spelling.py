@@ -1,0 +1,24 @@
+"""Azure's spelling of the network provider's member names; clients (old az templates) write some in other cases."""
+
+from __future__ import annotations
+
+__all__ = ["SPELLING"]
+
+_WORDS = """
+access addressPrefix addressPrefixes addressSpace affinityCookieName applicationSecurityGroups
+authenticationCertificates backendAddresses backendAddressPool backendAddressPools backendHttpSettings
+backendHttpSettingsCollection backendPort capacity connectionDraining cookieBasedAffinity data ddosSettings
+deleteOption delegations destinationAddressPrefix destinationAddressPrefixes destinationPortRange
+destinationPortRanges dhcpOptions direction dnsServers dnsSettings domainNameLabel drainTimeoutInSec
+enableAcceleratedNetworking enableFloatingIP enableIPForwarding enableTcpReset enabled fqdn
+frontendIPConfiguration frontendIPConfigurations frontendPort frontendPorts gatewayIPConfigurations hostName
+hostNames httpListener httpListeners id idleTimeoutInMinutes inboundNatPools inboundNatRules internalDnsNameLabel
+ipAddress ipConfigurations ipTags loadBalancerBackendAddressPools loadBalancerInboundNatRules loadBalancingRules
+location name networkSecurityGroup outboundRules pickHostNameFromBackendAddress port primary priority
+privateIPAddress privateIPAddressVersion privateIPAllocationMethod probe probes properties protocol
+publicIPAddress publicIPAddressVersion publicIPAllocationMethod publicIPPrefix redirectConfigurations
+remoteVirtualNetwork requestRoutingRules requestTimeout requireServerNameIndication rewriteRuleSets ruleType
+securityRules sku sourceAddressPrefix sourceAddressPrefixes sourcePortRange sourcePortRanges sslCertificate
+sslCertificates sslPolicy subnet subnets tags tier type urlPathMaps virtualNetworkPeerings zones
+"""
+SPELLING = {word.lower(): word for word in _WORDS.split()}
