@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import typer
 
-from holdfast.cli import market_tables
+from holdfast.cli import market_replay, market_tables
 from holdfast.core.errors import HoldfastError, InvalidInput
+from holdfast.market.deciding.policies import POLICY_NAMES
 from holdfast.market.deciding.sizes import (
     MachineTraits,
     PriceBook,
@@ -58,6 +59,7 @@ class MarketSources:
     machine: Callable[[str], MachineFacts]
     sizes: Callable[[str], list[Size]]
     prices: Callable[[str, str], PriceBook]
+    history: Callable[[str | None], list[dict[str, Any]]] | None = None  # rows of what was recorded, of one region
 
 
 @contextmanager
@@ -97,6 +99,66 @@ def sizes_command(
             market_tables.print_sizes(answer, everything=all_)
     if answer.error is not None:
         raise typer.Exit(answer.error.exit_code)
+
+
+@app.command("replay")
+def replay_command(
+    traces: Path = typer.Option(..., "--traces", help="A folder of availability series or of recorded histories."),
+    pools: Path | None = typer.Option(None, "--pools", help="JSON list of pools; default: one per collection, region."),
+    policy: list[str] = typer.Option([], "--policy", help=f"Repeat, or separate by commas: {', '.join(POLICY_NAMES)}."),
+    lam: float = typer.Option(10.0, "--lambda", help="On-demand minutes that a minute of downtime is worth."),
+    downtime: str = typer.Option("5/5", "--downtime", help="Minutes DU/DP of an unplanned / a planned move."),
+    detect: int = typer.Option(1, "--detect", min=0, help="Minutes from an eviction to the first action."),
+    probe: int = typer.Option(5, "--probe", help="Minutes between two probes of all markets."),
+    window: str | None = typer.Option(None, "--window", help="Planned moves only within, such as 02:00-06:00."),
+    forget: bool = typer.Option(False, "--forget", help="Let old evidence fade (3 days; shares 5 days)."),
+    forecast: str | None = typer.Option(None, "--forecast", help="Column of the history that says 1 stays, 0 drops."),
+    forecast_horizon: float = typer.Option(60.0, "--forecast-horizon", min=1, help="Minutes that a forecast is about."),
+    forecast_error: float | None = typer.Option(None, "--forecast-error", help="0..0.5; default: as measured so far."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    plot: Path | None = typer.Option(None, "--plot", help="Write a figure to this .svg or .png file."),
+    more: list[str] = typer.Argument(None, metavar="[NAME]...", help="More policies, as in --policy p3 p5."),
+) -> None:
+    """What would each policy have cost on recorded history, and what was the best possible. Needs no server."""
+    with errors_shown(as_json):
+        names = [name.strip() for entry in (*policy, *(more or ())) for name in entry.split(",") if name.strip()]
+        market_replay.run_replay(
+            traces,
+            pools,
+            names,
+            lam,
+            downtime,
+            detect,
+            probe,
+            window,
+            forget,
+            forecast,
+            forecast_horizon,
+            forecast_error,
+            as_json,
+            plot,
+        )
+
+
+@app.command("export-history")
+def export_history_command(
+    context: typer.Context,
+    traces: Path | None = typer.Option(None, "--traces", help="Convert this folder instead of what was recorded."),
+    pools: Path | None = typer.Option(None, "--pools", help="Which pools of the folder, as for replay."),
+    region: str | None = typer.Option(None, "--region", help="Only this region of what was recorded."),
+    out: Path | None = typer.Option(None, "--out", help="A .csv or .json file; default: CSV on stdout."),
+) -> None:
+    """Write history in the format that `market replay` reads: what Holdfast recorded, or a folder of traces."""
+    with errors_shown():
+        if traces is not None:
+            count = market_replay.export_history(market_replay.read_pools(traces, pools, None), out)
+        else:
+            history = _wired(context.find_object(MarketSources), "--traces").history
+            if history is None:
+                raise InvalidInput(field="--traces", problem="nothing is recorded here; name a folder of traces")
+            count = market_replay.write_rows(history(region), out)
+        if out is not None:
+            typer.echo(f"{count} rows written to {out}")
 
 
 def _sizes(
@@ -161,7 +223,9 @@ def _compute(node: Any) -> dict[str, Any]:
 
 def _wired(sources: MarketSources | None, asked_by: str) -> MarketSources:
     if sources is None:
-        raise InvalidInput(field=asked_by, problem="no cloud is connected here; give --spec with --skus FILE instead")
+        raise InvalidInput(
+            field=asked_by, problem="no cloud is connected here; read from files instead (--spec with --skus, --traces)"
+        )
     return sources
 
 

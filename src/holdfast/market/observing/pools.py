@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from holdfast.core.errors import InvalidInput
 from holdfast.market.deciding.replay.pool import MINUTES_PER_DAY, Pool, region_of
+from holdfast.market.observing.history import FORMAT, pools_of_history, read_rows
 from holdfast.market.observing.traces import Series, price_of, read_series
 
 __all__ = ["find_pools", "pools_from_file"]
@@ -18,11 +20,12 @@ __all__ = ["find_pools", "pools_from_file"]
 _FIELDS = {"name", "series", "from_day", "to_day", "price"}
 
 
-def pools_from_file(text: str, traces: Path) -> list[Pool]:
+def pools_from_file(text: str, traces: Path, forecast: str | None = None) -> list[Pool]:
     """A JSON list of `{"name", "series": [path, …], "from_day", "to_day", "price"}`; all but series optional.
 
     Paths are relative to `traces`; days count from the start of the trace, [from_day, to_day), fractions allowed.
-    `price` is a constant fraction of on-demand; without it the price histories under `traces/prices` count.
+    `price` is a constant fraction of on-demand; without it the price histories under `traces/prices` count. A single
+    path may be a history file of one region, which brings its own prices.
     """
     try:
         entries = json.loads(text)
@@ -30,23 +33,47 @@ def pools_from_file(text: str, traces: Path) -> list[Pool]:
         raise InvalidInput(field="--pools", problem=f"not JSON: {exc}") from exc
     if not isinstance(entries, list) or not entries:
         raise InvalidInput(field="--pools", problem="expected a list of pools with at least one")
-    return [_pool(entry, number, traces) for number, entry in enumerate(entries)]
+    return [_pool(entry, number, traces, forecast) for number, entry in enumerate(entries)]
 
 
-def find_pools(traces: Path) -> list[Pool]:
-    """One pool for each collection (folder) and region under `traces/availability`, or under `traces` itself."""
+def find_pools(traces: Path, forecast: str | None = None) -> list[Pool]:
+    """One pool for each collection and region under `traces/availability`, or under `traces` itself.
+
+    A collection is a folder of availability series, or one history file (`history.py`). `forecast` names a column of
+    the histories.
+    """
     root = traces / "availability" if (traces / "availability").is_dir() else traces
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
-    for path in sorted(root.glob("**/*.json")):
+    pools: list[Pool] = []
+    for path in sorted(p for p in root.glob("**/*") if p.suffix in (".json", ".csv")):
         if "prices" in path.relative_to(traces).parts[:-1]:
             continue
-        groups[path.parent.name, region_of(path.stem)].append(path)
-    if not groups:
-        raise InvalidInput(field="--traces", problem=f"{traces} holds no availability series (*.json)")
-    return [
+        if _is_history(path):
+            pools += _history(path, forecast)
+        else:
+            groups[path.parent.name, region_of(path.stem)].append(path)
+    pools += [
         pool_of(f"{collection} {region}", [read_series(p) for p in paths], traces)
         for (collection, region), paths in sorted(groups.items())
     ]
+    if not pools:
+        raise InvalidInput(field="--traces", problem=f"{traces} holds no availability series and no history")
+    return pools
+
+
+def _is_history(path: Path) -> bool:
+    if path.suffix == ".csv":
+        return True
+    with path.open("rb") as head:
+        return FORMAT.encode() in head.read(200)
+
+
+def _history(path: Path, forecast: str | None) -> list[Pool]:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidInput(field=str(path), problem=f"cannot be read: {exc}") from exc
+    return pools_of_history(read_rows(text, path.name), path.stem, forecast)
 
 
 def pool_of(name: str, series: list[Series], traces: Path, price: float | None = None) -> Pool:
@@ -62,7 +89,7 @@ def pool_of(name: str, series: list[Series], traces: Path, price: float | None =
     )
 
 
-def _pool(entry: Any, number: int, traces: Path) -> Pool:
+def _pool(entry: Any, number: int, traces: Path, forecast: str | None) -> Pool:
     if not isinstance(entry, dict):
         raise InvalidInput(field=f"--pools[{number}]", problem="expected an object")
     name = str(entry.get("name") or f"pool {number + 1}")
@@ -75,13 +102,27 @@ def _pool(entry: Any, number: int, traces: Path) -> Pool:
     price = entry.get("price")
     if price is not None and (isinstance(price, bool) or not isinstance(price, (int, float)) or price < 0):
         raise InvalidInput(field=f"--pools {name}.price", problem="expected a fraction of on-demand, such as 0.3")
-    whole = pool_of(name, [read_series(traces / p) for p in paths], traces, price)
+    files = [traces / p for p in paths]
+    missing = next((f for f in files if not f.is_file()), None)
+    if missing is not None:
+        raise InvalidInput(field=f"--pools {name}.series", problem=f"there is no file {missing}")
+    if len(files) == 1 and _is_history(files[0]):
+        whole = _only_region(_history(files[0], forecast), name, price)
+    else:
+        whole = pool_of(name, [read_series(f) for f in files], traces, price)
     begin, end = _minute(entry, "from_day", 0, name), _minute(entry, "to_day", whole.minutes, name)
     if not begin < min(end, whole.minutes):
         raise InvalidInput(
             field=f"--pools {name}.from_day", problem=f"no minute lies in the days asked for; there are {whole.minutes}"
         )
     return whole.cut(begin, min(end, whole.minutes))
+
+
+def _only_region(pools: list[Pool], name: str, price: float | None) -> Pool:
+    if len(pools) != 1:
+        raise InvalidInput(field=f"--pools {name}.series", problem=f"the history has {len(pools)} regions, not one")
+    constant = pools[0].price if price is None else np.full(pools[0].price.shape, float(price))
+    return replace(pools[0], name=name, price=constant)
 
 
 def _minute(entry: dict[str, Any], field: str, default: int, name: str) -> int:

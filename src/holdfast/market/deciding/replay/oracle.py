@@ -77,7 +77,7 @@ def _solve(pool: Pool, terms: Terms, progress: Callable[[int], None] | None) -> 
         if some_down[t]:
             after = min(t + detect, count)
             up[t, is_down[t]] = lam * (after - t) + down[after]
-        if progress is not None and t % 4096 == 0:
+        if progress is not None and (t % 4096 == 0):
             progress(count - t)
     return _Tables(price, next_down, up, down, unplanned, planned)
 
