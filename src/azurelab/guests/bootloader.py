@@ -62,7 +62,7 @@ def patched_setup(kernel: bytes, initrd_size_bytes: int, cmdline: str) -> tuple[
 
 
 def assemble(land: Path, kernel: bytes, initrd: bytes, partition: Path, disk: Path) -> None:
-    """`disk`, sparse: boot sector, setup code, kernel, initrd, and `partition` (active, type Linux) at PARTITION_LBA."""
+    """`disk`, sparse: boot sector, setup code, kernel, initrd; `partition` (active, type Linux) at PARTITION_LBA."""
     setup, rest_at = patched_setup(kernel, len(initrd), CMDLINE)
     setup_sectors = len(setup) // SECTOR_BYTES
     kernel_lba = 1 + setup_sectors

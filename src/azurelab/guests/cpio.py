@@ -1,4 +1,4 @@
-"""The newc cpio format of the kernel's initrd, written with fixed times and owners so that equal input gives equal bytes.
+"""The newc cpio format of the kernel's initrd; times and owners are fixed, so that equal input gives equal bytes.
 
 Source: Documentation/driver-api/early-userspace/buffer-format.rst of the Linux kernel.
 """

@@ -88,7 +88,7 @@ class Hypervisor(Protocol):
         """Off: by agent or ACPI when graceful, hard after `timeout_s` or when not. Off already is success."""
 
     def restart(self, key: str) -> None:
-        """The guest boots again without losing its disks; returns when the boot has begun. BootFailed when it is off."""
+        """The guest boots again with its disks; returns when the boot has begun. BootFailed when it is off."""
 
     def power(self, key: str) -> Power:
         """As it is now: a guest that powered itself off is OFF."""

@@ -1,4 +1,4 @@
-"""Serves the metadata documents: one unix socket per guest, behind which QEMU's relay stands. HTTP/1.0, one request each."""
+"""Serves the metadata documents over HTTP/1.0: one unix socket per guest, behind which QEMU's relay stands."""
 
 from __future__ import annotations
 
@@ -92,8 +92,9 @@ def _talk(connection: socket.socket, answer: Callable[[Request], Response]) -> N
             response = answer(request)
             reason = http.HTTPStatus(response.status).phrase
             head = (
-                f"HTTP/1.0 {response.status} {reason}\r\nServer: IMDS/azurelab\r\nContent-Type: {response.content_type}\r\n"
-                f"Content-Length: {len(response.body)}\r\nConnection: close\r\n\r\n"
+                f"HTTP/1.0 {response.status} {reason}\r\nServer: IMDS/azurelab\r\n"
+                f"Content-Type: {response.content_type}\r\nContent-Length: {len(response.body)}\r\n"
+                "Connection: close\r\n\r\n"
             )
             connection.sendall(head.encode() + response.body)
         except OSError as error:

@@ -1,6 +1,7 @@
 """Connects stdin and stdout to a unix socket: QEMU starts one per connection of its guest to the metadata service.
 
-Run as a file with `python -I -S`; a unix socket, because it stays private and is found again after a restart of azurelab.
+Run as a file with `python -I -S`. A unix socket, because it stays private and is found again after a restart of
+azurelab.
 """
 
 import os
