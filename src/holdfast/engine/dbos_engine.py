@@ -157,7 +157,8 @@ class DbosEngine(Engine):
 
     def purge(self, before: datetime) -> int:
         purged = super().purge(before)
-        self._scheduler.purge()
+        if self._works:
+            self._scheduler.purge()
         return purged
 
     # --- threads -------------------------------------------------------------------------------------------------

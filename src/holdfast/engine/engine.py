@@ -262,15 +262,25 @@ class Engine(ABC):
     # --- running -------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """One round of the net: take-over, timers, schedules, waits, reconcilers. Right at any moment."""
-        ticking.take_over(self)
-        ticking.give_back_lost(self)
-        hold_until = ticking.pulse(self)
-        timers.fire_due(self, hold_until)
-        schedules.start_due(self)
-        self.give(ticking.due_tickets(self))
-        for one in reconciling.claim_due(self):
-            self.reconcile(one)
+        """One round of the net: take-over, timers, schedules, waits, reconcilers. Right at any moment.
+
+        Every part is tried; raises the first error afterwards.
+        """
+        failed: Exception | None = None
+        for part in (
+            lambda: ticking.take_over(self),
+            lambda: ticking.give_back_lost(self),
+            lambda: timers.fire_due(self, ticking.pulse(self)),
+            lambda: schedules.start_due(self),
+            lambda: self.give(ticking.due_tickets(self)),
+            lambda: [self.reconcile(one) for one in reconciling.claim_due(self)],
+        ):
+            try:
+                part()
+            except Exception as exc:  # noqa: BLE001 - one part must not hold up the others; raised below
+                failed = failed or exc
+        if failed is not None:
+            raise failed
 
     def nudge(self, operation: OperationId) -> None:
         """Start it at once instead of at the next tick."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -26,6 +28,19 @@ __all__ = ["Record", "change_state", "claim", "log_event"]
 
 INTENT, DONE, REFUSED, FAILED = "intent", "done", "refused", "failed"
 
+_OFTEN_S = 1.0  # real seconds between two messages at the same percentage: a copy that counts bytes must not flood us
+
+
+def plain(value: Any) -> Any:
+    """JSON of anything that people should see: what has no JSON form of its own stands there as text."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def recorded_error(error: BaseException) -> dict[str, Any]:
+    """An error as it stands in the record. Its details must not be able to stop the record from being written."""
+    record: dict[str, Any] = plain(error_to_record(error))
+    return record
+
 
 def log_event(
     session: Session,
@@ -40,7 +55,9 @@ def log_event(
 ) -> None:
     """Append one line to the operation's story, in the caller's transaction."""
     session.add(
-        EventRow(operation=operation, at=at, kind=kind, step=step, text=text, percent=percent, fields=fields or None)
+        EventRow(
+            operation=operation, at=at, kind=kind, step=step, text=text, percent=percent, fields=plain(fields) or None
+        )
     )
 
 
@@ -117,7 +134,8 @@ class Record:
         self.visited: set[str] = set()
         self.notes_recorded = notes
         self.epoch = epoch
-        self._shown: tuple[float | None, str] | None = None
+        self._shown: tuple[int | None, str] | None = None
+        self._shown_at = 0.0
 
     # --- fenced writes -------------------------------------------------------------------------------------------
 
@@ -227,7 +245,7 @@ class Record:
 
     def end_badly(self, row: StepRow, state: str, error: HoldfastError) -> None:
         """Record that the step was refused (another choice follows) or has failed."""
-        now, record = self.engine.clock.now(), error_to_record(error)
+        now, record = self.engine.clock.now(), recorded_error(error)
         with self.engine.database.write() as session:
             self.fence(session, error=record)
             self._set(session, row, state=state, error=record, ended_at=now)
@@ -235,7 +253,7 @@ class Record:
 
     def retry_later(self, row: StepRow, error: HoldfastError, pause_s: float) -> None:
         """Show that the step is tried again after `pause_s`."""
-        record = error_to_record(error)
+        record = recorded_error(error)
         with self.engine.database.write() as session:
             self.fence(session, error=record, message=error.message)
             fields = {"error": record, "pause_s": pause_s}
@@ -243,7 +261,7 @@ class Record:
 
     def wait_until(self, row: StepRow, wake_at: datetime, reason: HoldfastError) -> None:
         """End the segment: the row waits, no thread does."""
-        record = error_to_record(reason)
+        record = recorded_error(reason)
         with self.engine.database.write() as session:
             if row.error != record:
                 log_event(session, self.id, self.engine.clock.now(), "progress", reason.message, step=row.key)
@@ -310,7 +328,7 @@ class Record:
     # --- unwinding -----------------------------------------------------------------------------------------------
 
     def begin_unwinding(self, error: HoldfastError) -> None:
-        record = error_to_record(error)
+        record = recorded_error(error)
         with self.engine.database.write() as session:
             self.take_event(session, Event.FAILS, record, reason=record, error=record, percent=None, message=None)
         self.reason = record
@@ -364,7 +382,7 @@ class Record:
 
     def release_failed(self, error: HoldfastError) -> bool:
         """After the pivot: try again later, or get stuck. True when it is stuck."""
-        record = error_to_record(error)
+        record = recorded_error(error)
         failures = self.failures + 1
         pause_s = self.engine.settings.pause_after_pivot(failures)
         with self.engine.database.write() as session:
@@ -384,7 +402,7 @@ class Record:
 
     def give_up_in(self, session: Session, error: HoldfastError) -> None:
         """Become stuck: data intact, nothing runs, a person must act."""
-        record = error_to_record(error)
+        record = recorded_error(error)
         self.take_event(session, Event.GIVES_UP, record)
         self.fence(session, error=record, message=error.message)
         self._release_in(session)
@@ -415,10 +433,11 @@ class Record:
             self.engine.worker.check(self.epoch)
 
     def _report(self, percent: float | None, message: str) -> None:
-        shown = (None if percent is None else float(int(percent)), message)
-        if shown == self._shown:
+        shown = (None if percent is None else int(percent), message)
+        now_s = time.monotonic()
+        if shown == self._shown or (self._shown and shown[0] == self._shown[0] and now_s - self._shown_at < _OFTEN_S):
             return
-        self._shown = shown
+        self._shown, self._shown_at = shown, now_s
         with self.engine.database.write() as session:
             self.fence(session, percent=percent, message=message)
             log_event(session, self.id, self.engine.clock.now(), "progress", message, percent=percent)

@@ -11,6 +11,8 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.orm import Session
 
+from holdfast.store.turns import Turns
+
 __all__ = ["Database"]
 
 _WRITES = "holdfast_writes"
@@ -29,7 +31,7 @@ class Database:
         self.engine = engine
         self.dialect = engine.dialect.name
         self._writer = engine.execution_options(**{_WRITES: True})
-        self._one_writer = threading.Lock() if self.dialect == "sqlite" else None
+        self._one_writer = Turns() if self.dialect == "sqlite" else None
         self._mine = threading.local()
 
     @classmethod

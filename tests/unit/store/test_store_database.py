@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from holdfast.store import (
     grow_epoch,
     upgrade,
 )
+from holdfast.store.turns import Turns
 
 NOW = ManualClock().now()
 
@@ -196,3 +198,28 @@ def test_second_process_on_a_home_is_refused_until_the_first_ends(tmp_path: Path
     assert refused.value.details["pid"] == str(holder.pid)
     with HomeLock(path):
         pass
+
+
+def test_turns_are_granted_in_the_order_in_which_they_were_asked_for() -> None:
+    turns, served = Turns(), []
+    turns.acquire()
+    threads = []
+    for number in range(5):
+        asked = len(turns._waiting)
+
+        def wait(number: int = number) -> None:
+            turns.acquire()
+            served.append(number)
+            turns.release()
+
+        threads.append(threading.Thread(target=wait))
+        threads[-1].start()
+        while len(turns._waiting) == asked:
+            time.sleep(0.001)
+
+    turns.release()
+    for thread in threads:
+        thread.join()
+
+    assert served == [0, 1, 2, 3, 4]
+    turns.acquire()
