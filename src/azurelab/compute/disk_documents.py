@@ -58,6 +58,10 @@ def restate(doc: dict[str, Any], properties: dict[str, Any], *, snapshot: bool) 
             properties.setdefault(word, value)
         else:
             properties[word] = value
+    if provisioned:
+        for word, value in (("readOnly", False), ("diskIOPSReadOnly", 100), ("diskMBpsReadOnly", 13), ("maxShares", 1)):
+            properties.setdefault(word, value)
+        properties["creationData"].setdefault("logicalSectorSize", 4096)
     if not name.startswith("Premium_"):
         properties.pop("tier", None)
 
@@ -73,14 +77,32 @@ def accepted(ctx: Context) -> dict[str, Any]:
         for word in ("tags", "sku", "zones", "extendedLocation"):
             if word in found.doc and (word != "sku" or "sku" in asked or ctx.method == "PATCH"):
                 body[word] = clone(found.doc[word])
-        properties["creationData"] = clone(found.properties["creationData"])
+        asked_creation = properties.get("creationData") or {}
+        properties["creationData"] = {**asked_creation, **clone(found.properties["creationData"])}
+        properties.setdefault("publicNetworkAccess", found.properties.get("publicNetworkAccess", "Enabled"))
         for word in ("osType", "hyperVGeneration"):
             if word in found.properties:
                 properties[word] = found.properties[word]
-        if ctx.method == "PATCH":
-            properties.setdefault("diskSizeGB", found.properties.get("diskSizeGB"))
+        _add_inner_words(ctx, found, body, properties)
     body["properties"] = {**properties, "provisioningState": "Updating", "isArmResource": True}
     return body
+
+
+def _add_inner_words(ctx: Context, found: Resource, body: dict[str, Any], properties: dict[str, Any]) -> None:
+    """Words of Azure's own placement and billing that its 202 lets slip (recorded); they mean nothing here."""
+    for word in ("tier", "readOnly", "diskIOPSReadOnly", "diskMBpsReadOnly"):
+        if word in found.properties:
+            properties.setdefault(word, found.properties[word])
+    if found.properties.get("incremental"):
+        properties.setdefault("diskSizeBytes", found.properties["diskSizeBytes"])
+    if ctx.before is None:
+        return
+    properties["faultDomain"] = 0
+    if found.doc.get("zones"):
+        body["physicalZone"] = f"{found.location}-AZ0{found.doc['zones'][0]}"
+    if ctx.method == "PATCH":
+        properties.setdefault("diskSizeGB", found.properties.get("diskSizeGB"))
+        properties["colocationConstraints"] = {}
 
 
 def state_of(ctx: Context, resource: Resource) -> str:

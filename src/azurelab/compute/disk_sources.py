@@ -55,7 +55,7 @@ def origin_of(ctx: Context, noun: str) -> Origin:
     if option.lower() in ("copy", "restore", "copystart"):
         return _copy(ctx, noun, data, wanted)
     if option.lower() == "upload":
-        return _upload(noun, data)
+        return _upload(ctx, noun, data, wanted)
     if option.lower() == "fromimage":
         return _from_image(ctx, data, wanted)
     if option.lower() == "import":
@@ -122,9 +122,11 @@ def _at_least(noun: str, size_bytes: int, wanted: int | None) -> int:
     return wanted
 
 
-def _upload(noun: str, data: dict[str, Any]) -> Origin:
+def _upload(ctx: Context, noun: str, data: dict[str, Any], wanted: int | None) -> Origin:
     size = data.get("uploadSizeBytes")
     target = f"{noun}.creationData.uploadSizeBytes"
+    if size is None and wanted is not None and ctx.api_version < "2019-03-01":
+        return Origin(wanted)  # before uploadSizeBytes there was diskSizeGB (recorded)
     if size is None:
         raise invalid_parameter(target, f"Required parameter '{target}' is missing (null).")
     if isinstance(size, bool) or not isinstance(size, int) or not _LEAST_UPLOAD_BYTES <= size <= _MOST_UPLOAD_BYTES:

@@ -76,8 +76,8 @@ def _prepare_update(ctx: Context) -> None:
     if wanted < had_bytes:
         raise bad_request(
             "BadRequest",
-            f"A disk cannot be resized to less than it has: disk {ctx.id.name} has {size_gib(had_bytes)} GB, asked were "
-            f"{gib} GB.",
+            f"A disk cannot be resized to less than it has: disk {ctx.id.name} has {size_gib(had_bytes)} GB, "
+            f"asked were {gib} GB.",
         )
     if wanted > LARGEST_GIB * GIB:
         raise bad_request("BadRequest", f"Disk {ctx.id.name} cannot have {gib} GB.")

@@ -88,10 +88,7 @@ def _view_proximity(ctx: Context, resource: Resource) -> dict[str, Any]:
         for s in ctx.store.of_type(_SET)
         if str((s.properties.get("proximityPlacementGroup") or {}).get("id", "")).lower() == resource.key
     ]
-    if machines:
-        properties["virtualMachines"] = machines
-    if sets:
-        properties["availabilitySets"] = sets
+    properties |= {"virtualMachines": machines, "availabilitySets": sets, "virtualMachineScaleSets": []}
     return {**resource.doc, "properties": properties}
 
 

@@ -12,7 +12,7 @@ from azurelab.arm.errors import ArmError, conflict
 from azurelab.arm.types import Lro, Verb
 from azurelab.compute.virtual_machines.allocating import check_allocation, release
 from azurelab.compute.virtual_machines.guest import boot, halt, hypervisor_of
-from azurelab.compute.virtual_machines.updating import set_power, start_guest
+from azurelab.compute.virtual_machines.updating import remember_agent, set_power, start_guest
 from azurelab.guests.hypervisor import BootFailed
 from azurelab.network.attachment import take_down
 
@@ -42,7 +42,7 @@ def next_power(power: str, verb: str) -> str:
             raise Refused
         return "running"
     if verb in ("redeploy", "reapply"):
-        return power if verb == "reapply" else "running" if power in _ALLOCATED else power
+        return power
     if verb == "generalize":
         if power in _ON:
             raise Refused
@@ -94,6 +94,7 @@ def _run_power_off(ctx: Context) -> None:
         return
     graceful = str(ctx.query.get("skipshutdown", "false")).lower() != "true"
     if _power(ctx) in _ON:
+        remember_agent(ctx)
         set_power(ctx, "stopping")
     halt(ctx.lab, ctx.resource.key, graceful=graceful)
     set_power(ctx, "stopped")
@@ -142,8 +143,8 @@ def _run_restart(ctx: Context) -> None:
 
 
 def _run_redeploy(ctx: Context) -> None:
-    """Another host: down, and up again."""
-    if _power(ctx) not in _ALLOCATED:
+    """Another host: down, and up again. A machine that was off stays off (recorded)."""
+    if _power(ctx) not in _ON:
         return
     halt(ctx.lab, ctx.resource.key, graceful=True)
     set_power(ctx, "stopped")

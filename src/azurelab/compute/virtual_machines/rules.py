@@ -85,6 +85,7 @@ def check_priority(ctx: Context) -> None:
         raise invalid_parameter("billingProfile.maxPrice", f"The value '{price}' of maxPrice must be -1 or positive.")
     if spot:
         properties.setdefault("evictionPolicy", "Deallocate")
+        price = properties.setdefault("billingProfile", {}).setdefault("maxPrice", -1)
         if properties.get("availabilitySet"):
             raise conflict("OperationNotAllowed", "Azure Spot Virtual Machines cannot be in an availability set.")
     before = ctx.before
@@ -148,12 +149,16 @@ def _fill_os_profile(profile: dict[str, Any], windows: bool) -> None:
         configuration = profile["windowsConfiguration"]
         configuration.setdefault("provisionVMAgent", True)
         configuration.setdefault("enableAutomaticUpdates", True)
-        configuration.setdefault("patchSettings", {"patchMode": "AutomaticByOS"})
+        patching = configuration.setdefault("patchSettings", {})
+        patching.setdefault("patchMode", "AutomaticByOS")
+        patching.setdefault("assessmentMode", "ImageDefault")
     elif isinstance(profile.get("linuxConfiguration"), dict) or "adminPassword" in profile:
         configuration = profile.setdefault("linuxConfiguration", {})
         configuration.setdefault("disablePasswordAuthentication", False)
         configuration.setdefault("provisionVMAgent", True)
-        configuration.setdefault("patchSettings", {"patchMode": "ImageDefault"})
+        patching = configuration.setdefault("patchSettings", {})
+        patching.setdefault("patchMode", "ImageDefault")
+        patching.setdefault("assessmentMode", "ImageDefault")
 
 
 def _check_same_names(ctx: Context, profile: Any) -> None:

@@ -57,8 +57,9 @@ def held_disks(vm: Resource) -> list[tuple[int, str]]:
     """(lun, disk id) of every managed disk that the document names; −1 is the OS disk."""
     profile = vm.properties.get("storageProfile") or {}
     found = []
-    os_id = ((profile.get("osDisk") or {}).get("managedDisk") or {}).get("id")
-    if os_id:
+    os_disk = profile.get("osDisk") or {}
+    os_id = (os_disk.get("managedDisk") or {}).get("id")
+    if os_id and not (os_disk.get("diffDiskSettings") or {}).get("option"):
         found.append((-1, os_id))
     for disk in profile.get("dataDisks") or ():
         disk_id = (disk.get("managedDisk") or {}).get("id")
@@ -162,7 +163,9 @@ def _unmanaged(
         entry.pop("managedDisk", None)
         return entry
     account = (os_disk.get("managedDisk") or {}).get("storageAccountType") or "Standard_LRS"
-    entry["managedDisk"] = {"storageAccountType": account}
+    # An id that names no disk: the document carries one (recorded), and nobody can open it.
+    disk_id = f"{ctx.id.scope}/providers/{DISK_TYPE}/{entry['name']}"
+    entry["managedDisk"] = {"storageAccountType": account, "id": disk_id}
     return entry
 
 

@@ -66,6 +66,7 @@ VIRTUAL_MACHINES_TYPE = ResourceType(
         run=updating.run,
         finish=_finish,
         failed=_failed,
+        answer=updating.answer,
     ),
     patch=Verb(
         existing=200,
@@ -76,6 +77,7 @@ VIRTUAL_MACHINES_TYPE = ResourceType(
         run=updating.run,
         finish=_finish,
         failed=_failed,
+        answer=updating.answer,
     ),
     delete=Verb(
         existing=202,

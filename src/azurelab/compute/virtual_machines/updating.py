@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import ArmError, conflict
-from azurelab.arm.store import Resource
+from azurelab.arm.store import Resource, clone
 from azurelab.compute.services import disks_of
 from azurelab.compute.virtual_machines.allocating import allocate, check_allocation
 from azurelab.compute.virtual_machines.documents import take_secrets
-from azurelab.compute.virtual_machines.guest import RUNNING, attachment_of, boot, halt, hypervisor_of, spec_of
+from azurelab.compute.virtual_machines.guest import RUNNING, agent_of, attachment_of, boot, halt, hypervisor_of, spec_of
 from azurelab.compute.virtual_machines.network import settle_network
 from azurelab.compute.virtual_machines.rules import (
     check_generation,
@@ -27,7 +27,7 @@ from azurelab.network.attachment import bring_up
 if TYPE_CHECKING:
     from azurelab.arm.context import Context
 
-__all__ = ["prepare", "run", "set_power"]
+__all__ = ["answer", "prepare", "remember_agent", "run", "set_power"]
 
 
 def set_power(ctx: Context, power: str, why: str = "") -> None:
@@ -39,6 +39,12 @@ def set_power(ctx: Context, power: str, why: str = "") -> None:
             vm.hidden["started_at"] = ctx.timestamp()
     if was != power:
         ctx.log("power", power=power, was=was, why=why or ctx.method)
+
+
+def remember_agent(ctx: Context) -> None:
+    """A machine that is stopped, but not deallocated, goes on showing what its agent said last (recorded)."""
+    with ctx.edit() as vm:
+        vm.hidden["last_agent"] = [agent_of(ctx.lab, vm).value, ctx.timestamp()]
 
 
 def prepare(ctx: Context) -> None:
@@ -111,6 +117,23 @@ def _settle_identity(ctx: Context, vm: Resource) -> None:
         if isinstance(user, dict):
             user.setdefault("principalId", str(uuid.uuid4()))
             user.setdefault("clientId", str(uuid.uuid4()))
+
+
+def answer(ctx: Context) -> Any:
+    """The immediate answer: the machine as it will be, with data disks still on their way out (recorded)."""
+    vm = ctx.resource
+    body = clone(ctx.lab.arm.view(ctx, vm))
+    leaving = {str(disk_id).lower() for _, disk_id in ctx.memo["detached"]}
+    if leaving and ctx.before is not None:
+        had = (ctx.before.properties.get("storageProfile") or {}).get("dataDisks") or ()
+        going = [
+            {**clone(disk), "toBeDetached": True}
+            for disk in had
+            if str((disk.get("managedDisk") or {}).get("id", "")).lower() in leaving
+        ]
+        profile = body["properties"]["storageProfile"]
+        profile["dataDisks"] = sorted([*profile["dataDisks"], *going], key=lambda d: int(d["lun"]))
+    return body
 
 
 # -- making it true ---------------------------------------------------------------------------------------------------

@@ -74,7 +74,10 @@ def instance_view(ctx: Context, vm: Resource) -> dict[str, Any]:
     profile = vm.properties.get("storageProfile") or {}
     time = str(vm.hidden.get("started_at") or vm.properties.get("timeCreated") or ctx.timestamp())
     if power == "running":
-        found |= _inside(ctx, vm, time)
+        found |= _inside(ctx, vm, agent_of(ctx.lab, vm), ctx.timestamp())
+    elif power == "stopped" and "last_agent" in vm.hidden:
+        word, at = vm.hidden["last_agent"]
+        found |= _inside(ctx, vm, Agent(word), str(at))
     entries = [profile.get("osDisk") or {}, *(profile.get("dataDisks") or ())]
     found["disks"] = [{"name": e["name"], "statuses": [_provisioned(time)]} for e in entries if "name" in e]
     if (vm.properties.get("diagnosticsProfile") or {}).get("bootDiagnostics", {}).get("enabled"):
@@ -107,9 +110,8 @@ def _generation(ctx: Context, vm: Resource) -> str:
     return str(stated or vm.hidden.get("generation") or "V1")
 
 
-def _inside(ctx: Context, vm: Resource, time: str) -> dict[str, Any]:
-    """What the agent tells of the guest."""
-    agent = agent_of(ctx.lab, vm)
+def _inside(ctx: Context, vm: Resource, agent: Agent, time: str) -> dict[str, Any]:
+    """What the agent told of the guest at this time."""
     if agent is Agent.ABSENT:
         return {}
     if agent is Agent.NOT_READY:
@@ -122,7 +124,7 @@ def _inside(ctx: Context, vm: Resource, time: str) -> dict[str, Any]:
                         "level": "Warning",
                         "displayStatus": "Not Ready",
                         "message": "VM status blob is found but not yet populated.",
-                        "time": ctx.timestamp(),
+                        "time": time,
                     }
                 ],
             }
@@ -142,7 +144,7 @@ def _inside(ctx: Context, vm: Resource, time: str) -> dict[str, Any]:
                     "level": "Info",
                     "displayStatus": "Ready",
                     "message": "Guest Agent is running",
-                    "time": ctx.timestamp(),
+                    "time": time,
                 }
             ],
             "extensionHandlers": [_handler(e) for e in ctx.store.children(vm.id, f"{VM_TYPE}/extensions")],
