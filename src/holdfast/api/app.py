@@ -1,0 +1,28 @@
+"""What is served: /v1, health, metrics, and Spot's routes at the root. Made over an opened house; starts nothing."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+import holdfast
+from holdfast.api import clouds, health, imports, machines, nodes, operations, tokens
+from holdfast.api.problems import add_handlers
+from holdfast.api.spot import routes as spot
+from holdfast.wiring import House
+
+__all__ = ["make_app"]
+
+
+def make_app(house: House) -> FastAPI:
+    app = FastAPI(
+        title="Holdfast",
+        version=holdfast.__version__,
+        description="Keeps stateful virtual machines held fast. Errors are application/problem+json with a code.",
+        redirect_slashes=False,  # a redirect would drop the body of a POST in many clients
+    )
+    app.state.house = house
+    for one in (health, clouds, machines, imports, nodes, operations, tokens):
+        app.include_router(one.router)
+    app.include_router(spot.router)
+    add_handlers(app)
+    return app
