@@ -24,7 +24,7 @@ from holdfast.clouds.azure.ids import parse_id, scopes_of
 from holdfast.clouds.azure.losses import LossKind, lost
 from holdfast.clouds.azure.powering import next_action
 from holdfast.clouds.azure.versions import version_for
-from holdfast.clouds.azure.views import agent_of, failure_of, is_generalized, power_of
+from holdfast.clouds.azure.views import agent_of, is_generalized, power_of
 from holdfast.clouds.documents import Document
 from holdfast.clouds.errors import (
     ChangedMeanwhile,
@@ -249,12 +249,6 @@ def test_an_agent_without_a_ready_status_is_not_ready() -> None:
     assert agent_of({"vmAgent": {"statuses": [{"displayStatus": "Not Ready"}]}}) is Agent.NOT_READY
     assert agent_of({"vmAgent": {"statuses": [{"displayStatus": "Ready"}]}}) is Agent.READY
     assert agent_of({}) is Agent.ABSENT
-
-
-def test_the_reason_of_a_failed_machine_stands_in_its_view() -> None:
-    view = {"statuses": [{"code": "ProvisioningState/failed/AllocationFailed", "message": "no capacity"}]}
-
-    assert failure_of(view) == ("AllocationFailed", "no capacity")
 
 
 @given(st.sampled_from([Power.RUNNING, Power.STOPPED, Power.DEALLOCATED]), st.sampled_from(list(PowerLevel)))

@@ -119,6 +119,7 @@ class Arm:
         self._audit = audit
         self._credential = credential
         self._client: Any = None
+        self._opened_by_us: list[Any] = []
         self._lock = threading.Lock()
         known = connection.known_limits
         self.budget = Budget(clock, known if known is not None else not connection.is_custom)
@@ -168,9 +169,10 @@ class Arm:
 
     def close(self) -> None:
         with self._lock:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+            for opened in self._opened_by_us:
+                opened.close()
+            self._opened_by_us.clear()
+            self._client = None
 
     def _request(
         self,
@@ -340,7 +342,10 @@ class Arm:
         )
         session.mount("https://", adapter)
         session.mount("http://", adapter)
-        credential = self._credential or credential_for(self._connection)
+        credential = self._credential
+        if credential is None:
+            credential = credential_for(self._connection)
+            self._opened_by_us.append(credential)  # it keeps connections of its own
         policies: list[Any] = [
             HeadersPolicy({"Accept": "application/json"}),
             UserAgentPolicy(base_user_agent=f"holdfast/{__version__}"),
@@ -349,7 +354,9 @@ class Arm:
         ]
         verify: str | bool = self._connection.ca_file or True
         transport = RequestsTransport(session=session, connection_verify=verify)
-        return PipelineClient(self._connection.base_url, pipeline=Pipeline(transport, policies))
+        client: Any = PipelineClient(self._connection.base_url, pipeline=Pipeline(transport, policies))
+        self._opened_by_us.append(client)
+        return client
 
 
 def _last_check() -> Any:

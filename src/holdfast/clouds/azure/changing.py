@@ -12,12 +12,11 @@ from typing import Any
 from holdfast.clouds.azure import versions
 from holdfast.clouds.azure.arm import ATTEMPTS, Arm
 from holdfast.clouds.azure.documents import as_request, satisfies, tag
-from holdfast.clouds.azure.errors import AzureError, LostAnswer, translated
+from holdfast.clouds.azure.errors import LostAnswer
 from holdfast.clouds.azure.ids import VIRTUAL_MACHINE
 from holdfast.clouds.azure.reading import Reader
 from holdfast.clouds.azure.succession.machine import detach_parts
 from holdfast.clouds.azure.versions import version_for
-from holdfast.clouds.azure.views import failure_of
 from holdfast.clouds.azure.waiting import DONE, FAILED, Waiter, provisioning_state
 from holdfast.clouds.documents import Document
 from holdfast.clouds.errors import (
@@ -124,26 +123,30 @@ class Writer:
     # ------------------------------------------------------------------------------------------------ change and tag
 
     def write(self, call: Call, document: Document) -> Document:
-        fenced = document.etag is not None and _is_machine(document.type)
-        fence = {"If-Match": str(document.etag)} if fenced else {}
+        etag = document.etag if _is_machine(document.type) else None
         doing = f"changing {_kind(document.ref)} {document.name}"
         last: CloudError | None = None
         for attempt in range(ATTEMPTS):
             try:
-                self._put(call, document, fence, doing)
+                self._put(call, document, {"If-Match": etag} if etag else {}, doing)
                 return self._reader.must_read(document.ref, document.api_version)
             except LostAnswer as exc:
                 last = exc
                 self._pause(call, attempt)
-            except ChangedMeanwhile:
-                # Not met also when an earlier sending of ours was: then the resource is as we want it.
                 now = self._reader.must_read(document.ref, document.api_version)
-                if not satisfies(now, document):
+                ours = satisfies(now, document) or provisioning_state(now.body) in FAILED
+            except ChangedMeanwhile as exc:
+                # Not met also when an earlier sending of ours was met: then the resource is as we want it.
+                last = exc
+                now = self._reader.must_read(document.ref, document.api_version)
+                ours = satisfies(now, document)
+                if not ours:
                     raise
-                return self._settled(call, now)
-            now = self._reader.must_read(document.ref, document.api_version)
-            if satisfies(now, document) and provisioning_state(now.body) not in FAILED:
-                return self._settled(call, now)
+            if ours:
+                now = self._settled(call, now)
+                if provisioning_state(now.body) in DONE and satisfies(now, document):
+                    return now
+                etag = now.etag if etag else None  # our own sending moved it and then failed: the next one mends that
         raise last or CloudUnavailable(cloud_code="AnswerLost", message="no answer to a change", ref=document.ref)
 
     def patch(self, call: Call, ref: str, body: Mapping[str, Any]) -> Document:
@@ -161,20 +164,11 @@ class Writer:
         raise last or CloudUnavailable(cloud_code="AnswerLost", message="no answer to a change", ref=ref)
 
     def _settled(self, call: Call, document: Document) -> Document:
-        if provisioning_state(document.body) in DONE:
+        """The resource when nothing changes it any more; it may have failed."""
+        if provisioning_state(document.body) in (*DONE, *FAILED):
             return document
-        body = self._waiter.settle(call, document.ref, f"changing {_kind(document.ref)} {document.name}")
-        if body is not None and provisioning_state(body) in FAILED:
-            raise self._failure(document.ref)
+        self._waiter.settle(call, document.ref, f"changing {_kind(document.ref)} {document.name}")
         return self._reader.must_read(document.ref, document.api_version)
-
-    def _failure(self, ref: str) -> CloudError:
-        """Why a resource is Failed, as far as Azure still knows."""
-        said = None
-        if f"/{VIRTUAL_MACHINE}/".lower() in ref.lower():
-            said = failure_of(self._reader.instance_view(ref))
-        code, message = said or ("ProvisioningFailed", "Azure could not finish the change and gives no reason")
-        return translated(AzureError(code, message), 0, ref)
 
     def mark(self, call: Call, ref: str, tags: Mapping[str, str]) -> None:
         if tags:

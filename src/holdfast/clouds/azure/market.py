@@ -61,7 +61,7 @@ class Market:
         if urlsplit(endpoint).path in ("", "/"):
             endpoint += "/api/retail/prices"
         # Filter values are case-sensitive here, unlike anywhere else in Azure.
-        wanted = f"serviceName eq 'Virtual Machines' and armRegionName eq '{region}' and priceType eq 'Consumption'"
+        wanted = f"serviceName eq 'Virtual Machines' and armRegionName eq '{region}'"
         url: str | None = f"{endpoint}?api-version={versions.PRICES}&$filter={quote(wanted)}"
         for _ in range(_PAGES):
             if not url:

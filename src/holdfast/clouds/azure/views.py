@@ -8,7 +8,7 @@ from typing import Any
 from holdfast.clouds.documents import Document
 from holdfast.clouds.protocols import Agent, Power
 
-__all__ = ["Nic", "Vm", "agent_of", "failure_of", "is_generalized", "power_of"]
+__all__ = ["Nic", "Vm", "agent_of", "is_generalized", "power_of"]
 
 _POWER = {
     "running": Power.RUNNING,
@@ -112,12 +112,3 @@ def agent_of(view: Mapping[str, Any] | None) -> Agent:
 
 def is_generalized(view: Mapping[str, Any] | None) -> bool:
     return any(code.lower() == "osstate/generalized" for code in _codes(view))
-
-
-def failure_of(view: Mapping[str, Any] | None) -> tuple[str, str] | None:
-    """(code, message) of a machine that Azure could not make: `ProvisioningState/failed/AllocationFailed`."""
-    for status in (view or {}).get("statuses") or ():
-        parts = str(status.get("code", "")).split("/")
-        if len(parts) == 3 and [part.lower() for part in parts[:2]] == ["provisioningstate", "failed"]:
-            return parts[2], str(status.get("message") or status.get("displayStatus") or "")
-    return None

@@ -67,6 +67,7 @@ class Waiter:
         self._arm = arm
         self._clock = clock
         # Between two questions without Retry-After: a loopback answers at once, Azure takes seconds for anything.
+        self._loopback = loopback
         self._first_s, self._most_s = (0.05, 1.0) if loopback else (1.0, 15.0)
         self._list_every_s = 1.0 if loopback else 5.0
         self._crowds: dict[str, _Crowd] = {}
@@ -121,9 +122,18 @@ class Waiter:
                         waited_s=round(self._now_s() - began_s),
                     )
                 call.progress(None, f"{doing}: Azure is at it for {round(self._now_s() - began_s)} s")
-                # Retry-After: 0 counts as absent, as in Azure's own clients; it would make a busy loop of us.
-                self._sleep(call, pause_s or step_s)
+                self._sleep(call, self._pause_s(pause_s, step_s))
                 step_s = min(self._most_s, step_s * 1.6)
+
+    def _pause_s(self, wished_s: float | None, step_s: float) -> float:
+        """How long until the next question. Retry-After: 0 counts as absent, as in Azure's own clients.
+
+        Its whole seconds spare Azure's budget of status requests. A loopback has none to spare, and there a second is
+        longer than most operations: our own, growing step is enough.
+        """
+        if not wished_s:
+            return step_s
+        return min(wished_s, step_s) if self._loopback else wished_s
 
     def _asked_operation(self, url: str, ref: str) -> tuple[bool, Any, float | None]:
         try:
