@@ -24,15 +24,15 @@ __all__ = ["Climate", "generate_pool", "perfect_forecast"]
 class Climate:
     """How markets behave. The defaults give availabilities from .1 to .9 and hazards that fall with age."""
 
-    up_median_min: float = 70.0
+    up_median_min: float = 120.0
     up_tail: float = 0.6  # Pareto index: below 1 the mean is carried by a few very long spells
     down_median_min: float = 45.0
     down_tail: float = 0.9
     longest_min: float = 20_000.0
-    region_shocks_per_day: float = 0.7
-    family_shocks_per_day: float = 1.2
-    shock_hits: float = 0.5  # probability that a shock takes a member down
-    shock_median_min: float = 25.0
+    region_shocks_per_day: float = 1.0
+    family_shocks_per_day: float = 0.8
+    shock_hits: float = 0.6  # probability that a shock takes a member down
+    shock_median_min: float = 90.0
     price_low: float = 0.24
     price_high: float = 0.36
     price_steps_per_30_days: float = 2.0
@@ -104,10 +104,11 @@ def _shock(
     minutes = len(up)
     for _ in range(rng.poisson(per_day * minutes / MINUTES_PER_DAY)):
         at = int(rng.integers(minutes))
+        shortage = _pareto(rng, climate.shock_median_min, climate.down_tail, climate.longest_min)
         for member in members:
             if rng.uniform() < climate.shock_hits:
                 start = at + int(rng.integers(0, 5))  # siblings drop within minutes of each other
-                length = _pareto(rng, climate.shock_median_min, climate.down_tail, climate.longest_min)
+                length = max(1, int(shortage * rng.uniform(0.5, 1.5)))  # and come back as the shortage ends
                 up[start : start + length, member] = 0
 
 

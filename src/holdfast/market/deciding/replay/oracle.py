@@ -1,7 +1,8 @@
 """The omniscient optimum: what a policy that knew the future would have paid. Exact, by dynamic programming.
 
 V(t) is the least cost from minute t on: `up` in a place, or `down` with nothing. Computed backwards over all minutes;
-the horizon cuts every interval. It obeys the replay's rules, so no policy can be below it.
+the horizon cuts every interval. It obeys the replay's rules and never takes a boot that would fail, so no policy is
+below it while an unplanned replacement takes no less than a planned move.
 """
 
 from __future__ import annotations
