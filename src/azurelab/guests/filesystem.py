@@ -103,8 +103,8 @@ def ext4(stage: Stage, root: Path, image: Path, work: Path) -> None:
     for path in [root, *paths]:
         os.utime(path, (TIME, TIME), follow_symlinks=False)
     stage.run(
-        "mke2fs", "-q", "-F", "-t", "ext4", "-b", str(BLOCK_BYTES), "-I", "256", "-N", "1024", "-J", "size=4", "-m", "0",
-        "-L", "osroot", "-U", UUID, "-E", f"hash_seed={UUID},lazy_itable_init=0,nodiscard",
+        "mke2fs", "-q", "-F", "-t", "ext4", "-b", str(BLOCK_BYTES), "-I", "256", "-N", "1024", "-J", "size=4",
+        "-m", "0", "-L", "osroot", "-U", UUID, "-E", f"hash_seed={UUID},lazy_itable_init=0,nodiscard",
         "-O", "^orphan_file,^metadata_csum_seed,^resize_inode", "-d", str(root), str(image), str(BLOCKS),
         extra_environment=fake,
     )  # fmt: skip

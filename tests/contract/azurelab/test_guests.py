@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -181,7 +182,7 @@ def test_blank_data_disks_are_formatted_by_lun_and_keep_a_journal_every_second(r
     for lun in (0, 1):
         journal = running.journal(lun)
         assert [sequence for sequence, _, _ in journal] == list(range(1, len(journal) + 1))
-        gaps = [after[2] - before[2] for before, after in zip(journal, journal[1:], strict=False)]
+        gaps = [after[2] - before[2] for before, after in itertools.pairwise(journal)]
         assert all(0 < gap < 5 for gap in gaps)
 
 
