@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import secrets
@@ -199,12 +200,12 @@ class Lab:
             self.store.log("internal-error", "", error=repr(exc))
         return ArmError(500, "InternalServerError", f"Encountered internal server error: {exc!r}")
 
-    def _reserve_loopback(self) -> int:
+    def _reserve_loopback(self) -> ipaddress.IPv4Network:
         number = loopback.reserve(self.home, self.identity.get("loopback"))
         if number != self.identity.get("loopback"):
             self.identity["loopback"] = number
             _write_identity(self.home, self.identity)
-        return number
+        return loopback.network_of(number)
 
 
 def _port(sock: socket.socket) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.context import Context
 from azurelab.arm.errors import ArmError
 from azurelab.arm.http import Call, Response
 from azurelab.arm.operations import Operation
-from azurelab.arm.types import COMPUTE, DEPLOYMENT, DISKS, GALLERY, NETWORK, PLAIN, Flavor, Route, Verb
+from azurelab.arm.types import COMPUTE, DEPLOYMENT, DISKS, GALLERY, NETWORK, PLAIN, Flavor, ResourceType, Route, Verb
 
 if TYPE_CHECKING:
     from azurelab.app import Lab
@@ -68,7 +69,7 @@ def status_body(op: Operation, flavor: Flavor) -> dict[str, Any]:
     return body
 
 
-def poll_routes(lab: Lab) -> list[Route]:
+def poll_routes(lab: Lab, types: Iterable[ResourceType]) -> list[Route]:
     def find(params: dict[str, str]) -> Operation:
         op = lab.operations.get(params["id"])
         if op is None:
@@ -122,7 +123,8 @@ def poll_routes(lab: Lab) -> list[Route]:
             routes.append(Route(method="GET", path=f"{base}/{flavor.results}/{{id}}", handle=result, polls=True))
         return routes
 
-    return [r for flavor in (COMPUTE, DISKS, GALLERY, NETWORK, PLAIN, DEPLOYMENT) for r in polls(flavor)]
+    flavors = {t.flavor: None for t in types} | dict.fromkeys((COMPUTE, DISKS, GALLERY, NETWORK, PLAIN, DEPLOYMENT))
+    return [r for flavor in flavors for r in polls(flavor)]
 
 
 def _bucket(flavor: Flavor) -> str:

@@ -54,7 +54,7 @@ class Arm:
             if t.refs is not None:
                 lab.store.references[t.name.lower()] = t.refs
         lab.store.reindex()
-        self.routes = Routes([*poll_routes(lab), *routes])
+        self.routes = Routes([*poll_routes(lab, self.types.values()), *routes])
 
     # -- requests -----------------------------------------------------------------------------------------------
 

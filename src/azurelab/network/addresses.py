@@ -44,18 +44,21 @@ def first_free_private(
     return None
 
 
-def next_public(network: int, after: int, taken: Collection[str]) -> tuple[str, int] | None:
-    """(address, its position) in 127.<network>.0.0/16, the first free one behind position `after`, going round.
+FIRST_PUBLIC, LAST_PUBLIC = 256, 2047
+"""Positions in the lab's /20 that public addresses have; the upper half is for prefixes."""
+
+
+def next_public(network: ipaddress.IPv4Network, after: int, taken: Collection[str]) -> tuple[str, int] | None:
+    """(address, its position), the first free one behind position `after`, going round; None when all are taken.
 
     Going on instead of reusing the lowest makes a dynamic address change visibly when it is given back and taken anew.
-    Positions 256 … 32767; the upper half is for prefixes.
     """
-    first, last = 256, 32767
-    for step in range(1, last - first + 2):
-        position = first + (after - first + step) % (last - first + 1)
+    span = LAST_PUBLIC - FIRST_PUBLIC + 1
+    for step in range(1, span + 1):
+        position = FIRST_PUBLIC + (after - FIRST_PUBLIC + step) % span
         if position & 0xFF in (0, 255):
             continue
-        address = f"127.{network}.{position >> 8}.{position & 0xFF}"
+        address = str(network[position])
         if address not in taken:
             return address, position
     return None

@@ -1,4 +1,4 @@
-"""Every home has a loopback network of its own, 127.N.0.0/16, so that two labs run side by side.
+"""Every home has a loopback network of its own, a /20 of 127.0.0.0/8, so that two labs run side by side.
 
 Reservations are files in one folder of the machine, made and taken over under a lock; the home remembers its network,
 so that its public addresses are the same after a restart. 127.0.x.x is never given away.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import ipaddress
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["release", "reserve"]
+__all__ = ["COUNT", "network_of", "release", "reserve"]
+
+COUNT = 254 * 16
 
 
 def _folder() -> Path:
@@ -35,15 +38,20 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def reserve(home: Path, wanted: int | None = None) -> int:
-    """N of 127.N.0.0/16 for this home, 1..254: `wanted` (what the home had before) if nobody else took it.
+def network_of(number: int) -> ipaddress.IPv4Network:
+    """Number 0 … 4063 → 127.1.0.0/20 … 127.254.240.0/20."""
+    return ipaddress.IPv4Network((0x7F010000 + number * 4096, 20))
 
-    A reservation whose home is gone may be taken over. RuntimeError when all 254 are taken.
+
+def reserve(home: Path, wanted: int | None = None) -> int:
+    """The number of this home's network: `wanted` (what the home had before) if nobody else took it.
+
+    A reservation whose home is gone may be taken over. RuntimeError when all are taken.
     """
     folder = _folder()
     mine = str(home.resolve())
-    start = int.from_bytes(hashlib.sha256(mine.encode()).digest()[:2], "big") % 254
-    order = [1 + (start + i) % 254 for i in range(254)]
+    start = int.from_bytes(hashlib.sha256(mine.encode()).digest()[:4], "big") % COUNT
+    order = [(start + i) % COUNT for i in range(COUNT)]
     if wanted is not None:
         order.insert(0, wanted)
     with _locked(folder):
@@ -55,7 +63,7 @@ def reserve(home: Path, wanted: int | None = None) -> int:
             claim.unlink(missing_ok=True)
             claim.write_text(mine + "\n")
             return number
-    raise RuntimeError("all 254 loopback networks are reserved; delete lab homes that are no longer used")
+    raise RuntimeError(f"all {COUNT} loopback networks are reserved; delete lab homes that are no longer used")
 
 
 def release(home: Path, number: int) -> None:

@@ -11,7 +11,7 @@ from azurelab.arm.context import Context
 from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource, Store
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
-from azurelab.network.addresses import next_public
+from azurelab.network.addresses import FIRST_PUBLIC, LAST_PUBLIC, next_public
 from azurelab.network.spelling import SPELLING
 
 __all__ = ["PIP_TYPE", "TYPES", "give_address", "take_address", "user_of"]
@@ -38,10 +38,10 @@ def give_address(ctx: Context, pip: Resource) -> None:
     if pip.properties.get("ipAddress"):
         return
     taken = {r.properties.get("ipAddress") for r in ctx.store.of_type(PIP_TYPE)}
-    found = next_public(ctx.lab.loopback, int(ctx.store.setting(_POINTER, 256)), {t for t in taken if t})
+    found = next_public(ctx.lab.loopback, int(ctx.store.setting(_POINTER, FIRST_PUBLIC)), {t for t in taken if t})
     if found is None:
         raise ArmError(
-            400, "PublicIPCountLimitReached", "Cannot create more than 32000 public IP addresses for this subscription."
+            400, "PublicIPCountLimitReached", "Cannot create more than 1778 public IP addresses for this subscription."
         )
     pip.properties["ipAddress"], position = found
     ctx.store.set_setting(_POINTER, position)
@@ -169,11 +169,15 @@ def _finish_prefix(ctx: Context) -> None:
         length = int(prefix.properties["prefixLength"])
         size = 1 << (32 - length)
         taken = [r.hidden.get("block", (0, 0)) for r in ctx.store.of_type(PREFIX_TYPE) if r.key != prefix.key]
-        start = 32768
+        start = LAST_PUBLIC + 1
         while any(a < start + size and start < b for a, b in taken):
             start += size
+        if start + size > 4096:
+            raise ArmError(
+                400, "PublicIPPrefixOutOfIpAddressesForAccount", "This lab has no free block of public addresses left."
+            )
         prefix.hidden["block"] = [start, start + size]
-        prefix.properties["ipPrefix"] = f"127.{ctx.lab.loopback}.{start >> 8}.{start & 0xFF}/{length}"
+        prefix.properties["ipPrefix"] = f"{ctx.lab.loopback[start]}/{length}"
 
 
 PREFIXES = ResourceType(

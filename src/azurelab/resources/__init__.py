@@ -10,11 +10,22 @@ if TYPE_CHECKING:
 
 
 def open_room(lab: Lab) -> Room:
-    from azurelab.resources import authorization, deployments, groups, listing, locks, offers, prices, providers, tags
+    from azurelab.resources import (
+        authorization,
+        deployments,
+        groups,
+        listing,
+        locks,
+        offers,
+        prices,
+        providers,
+        storage,
+        tags,
+    )
     from azurelab.rooms import Room
 
     return Room(
-        types=[groups.GROUPS, locks.LOCKS, authorization.ASSIGNMENTS, deployments.DEPLOYMENTS],
+        types=[groups.GROUPS, locks.LOCKS, authorization.ASSIGNMENTS, deployments.DEPLOYMENTS, storage.ACCOUNTS],
         routes=[
             *groups.group_routes(lab),
             *providers.provider_routes(lab),

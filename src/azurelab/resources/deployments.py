@@ -291,7 +291,7 @@ DEPLOYMENTS = ResourceType(
     name="Microsoft.Resources/deployments",
     flavor=DEPLOYMENT,
     put=Verb(
-        new=201, existing=200, lro=Lro.AAO, state="Accepted", prepare=_prepare, run=_run, finish=_finish, failed=_failed
+        new=201, existing=201, lro=Lro.AAO, state="Accepted", prepare=_prepare, run=_run, finish=_finish, failed=_failed
     ),
     delete=Verb(existing=202, lro=Lro.LOC, quick=True, empty=True, done_status=204),
     located=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import ArmError
@@ -44,16 +45,22 @@ def provider_routes(lab: Lab) -> list[Route]:
                 "locations": displays,
                 "apiVersions": _VERSIONS,
                 "defaultApiVersion": _VERSIONS[0],
+                "apiProfiles": [{"profileVersion": "2018-06-01-profile", "apiVersion": "2017-12-01"}],
                 "capabilities": "CrossResourceGroupResourceMove, CrossSubscriptionResourceMove, SupportsTags, "
                 "SupportsLocation",
             }
-            if name in ("virtualMachines", "disks", "publicIPAddresses", "snapshots"):
+            if name in ("virtualMachines", "disks", "publicIPAddresses", "snapshots", "storageAccounts"):
                 shown["zoneMappings"] = zoned
             types.append(shown)
         return {
             "id": f"/subscriptions/{subscription}/providers/{namespace}",
             "namespace": namespace,
-            "authorizations": [],
+            "authorizations": [
+                {
+                    "applicationId": str(uuid.uuid5(uuid.NAMESPACE_URL, namespace)),
+                    "roleDefinitionId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{namespace}/role")),
+                }
+            ],
             "resourceTypes": types,
             "registrationState": off or "Registered",
             "registrationPolicy": "RegistrationRequired",

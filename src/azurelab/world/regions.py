@@ -76,6 +76,8 @@ germanynorth | Germany North | Germany | Europe | 0 | germanywestcentral | 53.07
 norwaywest | Norway West | Norway | Europe | 0 | norwayeast | 58.969975 | 5.733107 | Norway
 switzerlandwest | Switzerland West | Switzerland | Europe | 0 | switzerlandnorth | 46.204391 | 6.143158 | Geneva
 uaecentral | UAE Central | UAE | Middle East | 0 | uaenorth | 24.466667 | 54.366669 | Abu Dhabi
+centraluseuap | Central US EUAP | Canary (US) | US | 3 | eastus2euap | 41.5908 | -93.6208 |
+eastus2euap | East US 2 EUAP | Canary (US) | US | 3 | centraluseuap | 36.6681 | -78.3889 |
 southafricawest | South Africa West | South Africa | Africa | 0 | southafricanorth | -34.075691 | 18.843266 | Cape Town
 """.strip().splitlines()
 )

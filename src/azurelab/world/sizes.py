@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
+from typing import Any
 
 __all__ = ["Family", "Size", "all_sizes", "families", "find_size"]
 
@@ -131,21 +132,34 @@ class Size:
         return found
 
 
-_SINGLE_LINES = {
-    f.quota: f
-    for f in (
-        Family("standardDSv2Family", "", (), 3.5, 0.146, ultra=False, disks_2=8, per_core=1),
-        Family(
-            "standardDv2Family", "", (), 3.5, 0.146,
-            generations="V1", premium=False, ultra=False, encryption=False, disks_2=8, per_core=1,
-        ),
-        Family("standardBSFamily", "", (), 2, 0.0416, burstable=True, spot=False, accelerated=False, per_core=1),
-        Family(
-            "standardAv2Family", "", (), 2, 0.0,
-            generations="V1", premium=False, accelerated=False, ultra=False, encryption=False, per_core=1,
-        ),
-    )
-}  # fmt: skip
+_PLAIN = {"premium": False, "ultra": False, "encryption": False, "generations": "V1", "per_core": 1}
+_OLD: dict[str, dict[str, Any]] = {
+    # lines that do not follow their vCPUs; what differs from Family's defaults
+    "standardDSv2Family": {"ultra": False, "per_core": 1},
+    "standardDv2Family": _PLAIN,
+    "standardBSFamily": {"burstable": True, "spot": False, "accelerated": False, "per_core": 1},
+    "standardAv2Family": {**_PLAIN, "accelerated": False},
+    "standardA0_A7Family": {**_PLAIN, "accelerated": False, "spot": False},
+    "basicAFamily": {**_PLAIN, "accelerated": False, "spot": False},
+    "standardDFamily": {**_PLAIN, "accelerated": False},
+    "standardDSFamily": {**_PLAIN, "accelerated": False, "premium": True},
+    "standardFFamily": _PLAIN,
+    "standardFSFamily": {"ultra": False, "per_core": 1},
+    "standardLSv2Family": {"ultra": True},
+    "standardDCSv2Family": {"generations": "V2", "ultra": False, "per_core": 1},
+    "standardMSFamily": {"accelerated": True},
+    "standardNCFamily": {**_PLAIN, "accelerated": False, "gpus": 1},
+    "standardNVFamily": {**_PLAIN, "accelerated": False, "gpus": 1},
+    "standardNVSv3Family": {"ultra": False, "gpus": 1},
+    "standardHFamily": {**_PLAIN, "accelerated": False},
+}
+
+
+@cache
+def _single_line(quota: str) -> Family:
+    return Family(quota, "", (), 0, 0, **_OLD[quota])
+
+
 # Constrained sizes: the parent's memory, disks and price with fewer vCPUs
 _CONSTRAINED = (("E4-2", "E4"), ("E8-2", "E8"), ("E8-4", "E8"), ("E16-4", "E16"), ("E16-8", "E16"), ("E32-16", "E32"))
 _CONSTRAINED_LINES = ("s_v3", "s_v4", "ds_v4", "as_v4", "s_v5", "ds_v5", "as_v5", "ads_v5")
@@ -211,8 +225,8 @@ def all_sizes() -> dict[str, Size]:
     for row in _rows("size_singles.csv"):
         n = int(row["vcpus"])
         size = Size(
-            name="Standard_" + row["name"],
-            family=_SINGLE_LINES[row["family"]],
+            name=row["name"] if row["name"].startswith("Basic_") else "Standard_" + row["name"],
+            family=_single_line(row["family"]),
             vcpus=n,
             vcpus_available=n,
             memory_gb=float(row["memory_gb"]),

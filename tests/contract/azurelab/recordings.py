@@ -65,7 +65,7 @@ def _unwrapped(text: Any) -> str:
     """Some bodies are the printed form of bytes, in one or more layers."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
-    while isinstance(text, str) and (text.startswith("b'") or text.startswith('b"')):
+    while isinstance(text, str) and text.startswith(("b'", 'b"')):
         text = ast.literal_eval(text).decode("utf-8", "replace")
     return text or ""
 
@@ -132,6 +132,8 @@ class Replay:
         self.compared = 0
         self._polls: dict[str, str] = {}
         self._finished: dict[str, httpx.Response] = {}
+        self._names: dict[str, str] = {}
+        """Names that the servers made up (implicit disks): the recorded one → ours, for the requests that follow."""
 
     def run(self, serves: Any) -> None:
         """`serves(pair)`: whether the lab claims this type; others are skipped."""
@@ -149,8 +151,13 @@ class Replay:
             for name in ("if-match", "if-none-match"):
                 if name in pair.request_headers:
                     headers[name] = pair.request_headers[name]
-            response = self._client.request(pair.method, self._base + pair.url, json=pair.body, headers=headers) \
-                if pair.body is not None else self._client.request(pair.method, self._base + pair.url, headers=headers)
+            content = None
+            if pair.body is not None:
+                headers["Content-Type"] = "application/json"
+                content = self._renamed(json.dumps(pair.body))
+            response = self._client.request(
+                pair.method, self._base + self._renamed(pair.url), content=content, headers=headers
+            )
         self.compared += 1
         self._compare(pair, response, polled=known is not None)
         for header in ("azure-asyncoperation", "location"):
@@ -162,6 +169,26 @@ class Replay:
             address = response.headers.get("azure-asyncoperation") or response.headers.get("location")
             if address and response.status_code in (200, 201, 202):
                 self._poll(address)
+
+    def _renamed(self, text: str) -> str:
+        for theirs, ours in self._names.items():
+            text = re.sub(re.escape(theirs), ours, text, flags=re.IGNORECASE)
+        return text
+
+    def _learn(self, theirs: Any, ours: Any) -> None:
+        """Disks that the servers named, from where both answers tell of them."""
+        if not isinstance(theirs, dict) or not isinstance(ours, dict):
+            return
+        for word, made in theirs.items():
+            mine = ours.get(word)
+            if word in ("osDisk", "dataDisks"):
+                both = zip(made, mine or (), strict=False) if isinstance(made, list) else [(made, mine)]
+                for a, b in both:
+                    old, new = (a or {}).get("name"), (b or {}).get("name")
+                    if old and new and old.lower() != new.lower():
+                        self._names[old] = new
+            else:
+                self._learn(made, mine)
 
     def _poll(self, url: str) -> httpx.Response:
         if url in self._finished:
@@ -179,7 +206,8 @@ class Replay:
 
     def _compare(self, pair: Pair, response: httpx.Response, *, polled: bool) -> None:
         recorded_running = polled and (
-            pair.status == 202 or (isinstance(pair.answer, dict) and pair.answer.get("status") in ("InProgress", "Running"))
+            pair.status == 202
+            or (isinstance(pair.answer, dict) and pair.answer.get("status") in ("InProgress", "Running"))
         )
         if recorded_running:
             return  # ours is polled to its end: there is nothing left to compare with a poll that was still running
@@ -195,6 +223,7 @@ class Replay:
                 ours = response.json()
             except ValueError:
                 ours = None
+            self._learn(pair.answer, ours)
             missing = sorted(_top(key_paths(pair.answer) - key_paths(ours)))
             if missing:
                 self._differs(pair, "keys", ", ".join(missing))
@@ -219,4 +248,4 @@ def _address(url: str) -> str:
 
 def _top(paths: set[str]) -> set[str]:
     """Without those whose parent is missing, too."""
-    return {p for p in paths if not any(p.startswith(q + ".") or p.startswith(q + "[]") for q in paths if q != p)}
+    return {p for p in paths if not any(p.startswith((q + ".", q + "[]")) for q in paths if q != p)}

@@ -1,0 +1,77 @@
+"""Microsoft.Storage/storageAccounts, as far as templates of machines with unmanaged disks and diagnostics need them.
+
+Kept as data, with endpoints that do not answer: this lab has no blob storage beside its disks. `az` makes one for boot
+diagnostics in some commands, and asks for its keys.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+from azurelab.arm.context import Context
+from azurelab.arm.errors import ArmError
+from azurelab.arm.types import Field, Flavor, Lro, ResourceType, Verb
+
+__all__ = ["ACCOUNTS"]
+
+_STORAGE = Flavor(provider="Microsoft.Storage", operations="asyncoperations", results="asyncoperations")
+_SERVICES = ("blob", "queue", "table", "file")
+
+
+def _prepare(ctx: Context) -> None:
+    account = ctx.resource
+    name = account.name
+    if not (3 <= len(name) <= 24 and name.isalnum() and name == name.lower()):
+        raise ArmError(
+            400,
+            "AccountNameInvalid",
+            f"{name} is not a valid storage account name. Storage account name must be between 3 and 24 characters in "
+            f"length and use numbers and lower-case letters only.",
+        )
+    p = account.properties
+    kind = p.pop("accountType", None)  # of templates of 2015
+    sku = account.doc.setdefault("sku", {"name": kind or "Standard_LRS"})
+    sku.setdefault("tier", str(sku["name"]).split("_")[0])
+    account.doc.setdefault("kind", "Storage")
+    p.setdefault("creationTime", ctx.timestamp())
+    p.setdefault("primaryLocation", account.location)
+    p.setdefault("statusOfPrimary", "available")
+    p.setdefault("supportsHttpsTrafficOnly", True)
+    p.setdefault(
+        "networkAcls", {"bypass": "AzureServices", "virtualNetworkRules": [], "ipRules": [], "defaultAction": "Allow"}
+    )
+    p.setdefault("privateEndpointConnections", [])
+    p.setdefault(
+        "encryption",
+        {
+            "services": {
+                s: {"keyType": "Account", "enabled": True, "lastEnabledTime": ctx.timestamp()} for s in ("file", "blob")
+            },
+            "keySource": "Microsoft.Storage",
+        },
+    )
+    p.setdefault("primaryEndpoints", {s: f"https://{name}.{s}.storage.azurelab/" for s in _SERVICES})
+
+
+def _keys(ctx: Context) -> Any:
+    def key(number: int) -> dict[str, str]:
+        digest = hashlib.sha512(f"{ctx.lab.tenant}/{ctx.resource.id}/{number}".encode()).digest()
+        return {"keyName": f"key{number}", "value": base64.b64encode(digest).decode(), "permissions": "FULL"}
+
+    return {"keys": [key(1), key(2)]}
+
+
+ACCOUNTS = ResourceType(
+    name="Microsoft.Storage/storageAccounts",
+    flavor=_STORAGE,
+    put=Verb(new=202, existing=200, lro=Lro.LOC, seconds=17, quick=True, prepare=_prepare, empty=True),
+    patch=Verb(existing=200, prepare=_prepare),
+    delete=Verb(existing=200, empty=True),
+    actions={"listKeys": Verb(existing=200, result=_keys)},
+    readonly=("properties.creationTime", "properties.primaryEndpoints", "properties.provisioningState"),
+    fields=(Field(path="sku.name"),),
+    body_error="InvalidRequestFormat",
+    delete_order=80,
+)
