@@ -110,7 +110,7 @@ class StreamTables:
         self._used = True
 
     def turn_to(self, number: int, sector: int) -> bytes:
-        """What to append at `sector` before grain `number`: the finished table, if that grain belongs to a later one."""
+        """What to append at `sector` before grain `number`: the finished table, if the grain is of a later one."""
         if number // GRAINS_PER_TABLE == self._number:
             return b""
         done = self._finished(sector)
