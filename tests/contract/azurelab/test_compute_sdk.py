@@ -1,0 +1,626 @@
+"""Machines, disks and snapshots through azure-mgmt-compute's own client classes, as the vendor's users call them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.storage.blob import BlobClient
+from sdk_lab import MIB, REGION, SdkLab
+
+from azurelab.disks.vhd import make_footer
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SdkLab]:
+    running = SdkLab.start(tmp_path_factory.mktemp("lab"))
+    yield running
+    assert running.lab.bugs == []
+    running.lab.close()
+
+
+def refused(error: pytest.ExceptionInfo[HttpResponseError]) -> str:
+    assert error.value.error is not None
+    return str(error.value.error.code)
+
+
+# -- a machine's life -------------------------------------------------------------------------------------------------
+
+
+def test_a_machine_is_made_listed_viewed_stopped_started_and_deleted(lab: SdkLab) -> None:
+    nic = lab.nic(public=True)
+    vm = lab.vm("life", nic_id=nic, data_gib=(4, 8), tags={"a": "b"})
+
+    assert vm.provisioning_state == "Succeeded"
+    assert vm.storage_profile.image_reference.exact_version
+    assert [d.disk_size_gb for d in vm.storage_profile.data_disks] == [4, 8]
+    assert "life" in [v.name for v in lab.compute.virtual_machines.list(lab.group)]
+    view = lab.compute.virtual_machines.get(lab.group, "life", expand="instanceView").instance_view
+    assert [s.code for s in view.statuses] == ["ProvisioningState/succeeded", "PowerState/running"]
+    assert view.vm_agent.statuses[0].display_status == "Ready"
+    assert view.hyper_v_generation == "V2"
+
+    lab.compute.virtual_machines.begin_deallocate(lab.group, "life").result()
+    view = lab.compute.virtual_machines.instance_view(lab.group, "life")
+    assert view.statuses[1].code == "PowerState/deallocated"
+    assert view.vm_agent is None
+    assert lab.compute.virtual_machines.get(lab.group, "life").storage_profile.os_disk.disk_size_gb is None
+
+    lab.compute.virtual_machines.begin_start(lab.group, "life").result()
+    assert lab.power("life") == "running"
+    lab.compute.virtual_machines.begin_power_off(lab.group, "life", skip_shutdown=True).result()
+    assert lab.power("life") == "stopped"
+
+    lab.compute.virtual_machines.begin_delete(lab.group, "life", force_deletion=False).result()
+    with pytest.raises(ResourceNotFoundError):
+        lab.compute.virtual_machines.get(lab.group, "life")
+    os_disk = vm.storage_profile.os_disk.managed_disk.id.rsplit("/", 1)[1]
+    assert lab.compute.disks.get(lab.group, os_disk).disk_state == "Unattached"
+    assert lab.network.network_interfaces.get(lab.group, nic.rsplit("/", 1)[1]).virtual_machine is None
+
+
+def test_status_of_all_machines_comes_in_one_list_call(lab: SdkLab) -> None:
+    lab.vm("status-1")
+
+    found = {v.name: v for v in lab.compute.virtual_machines.list_all(status_only="true")}
+
+    assert found["status-1"].instance_view.statuses[1].code == "PowerState/running"
+    assert found["status-1"].storage_profile is None
+
+
+def test_a_machine_made_again_under_its_old_name_has_a_new_vm_id_and_a_new_principal(lab: SdkLab) -> None:
+    first = lab.vm("again", identity={"type": "SystemAssigned"})
+    lab.compute.virtual_machines.begin_delete(lab.group, "again", force_deletion=False).result()
+
+    second = lab.attached_vm(
+        first.storage_profile.os_disk.managed_disk.id, "again", identity={"type": "SystemAssigned"}
+    )
+
+    assert second.id == first.id
+    assert second.vm_id != first.vm_id
+    assert second.identity.principal_id != first.identity.principal_id
+    assert second.os_profile is None
+    assert second.storage_profile.os_disk.create_option == "Attach"
+
+
+def test_delete_options_decide_what_goes_with_the_machine(lab: SdkLab) -> None:
+    nic = lab.nic(public=True)
+    body = lab.vm_body(nic)
+    profile = body["properties"]["storageProfile"]
+    profile["osDisk"]["deleteOption"] = "Delete"
+    profile["dataDisks"] = [
+        {"lun": 0, "createOption": "Empty", "diskSizeGB": 1, "name": "do-goes", "deleteOption": "Delete"},
+        {"lun": 1, "createOption": "Empty", "diskSizeGB": 1, "name": "do-stays"},
+    ]
+    body["properties"]["networkProfile"]["networkInterfaces"][0]["properties"] = {"deleteOption": "Delete"}
+    lab.compute.virtual_machines.begin_create_or_update(lab.group, "do", body).result()
+
+    lab.compute.virtual_machines.begin_delete(lab.group, "do", force_deletion=False).result()
+
+    names = {d.name for d in lab.compute.disks.list_by_resource_group(lab.group)}
+    assert "do-stays" in names
+    assert "do-goes" not in names
+    assert not any(n.startswith("do_OsDisk") for n in names)
+    with pytest.raises(ResourceNotFoundError):
+        lab.network.network_interfaces.get(lab.group, nic.rsplit("/", 1)[1])
+    assert lab.network.public_ip_addresses.get(lab.group, nic.rsplit("/", 1)[1] + "-ip").ip_address
+
+
+def test_patched_delete_options_are_read_back_before_a_delete_that_keeps_everything(lab: SdkLab) -> None:
+    vm = lab.vm("keep", data_gib=(2,))
+    disks = [
+        {"lun": d.lun, "name": d.name, "createOption": d.create_option, "managedDisk": {"id": d.managed_disk.id},
+         "deleteOption": "Detach"}
+        for d in vm.storage_profile.data_disks
+    ]  # fmt: skip
+    lab.compute.virtual_machines.begin_update(
+        lab.group,
+        "keep",
+        {"properties": {"storageProfile": {"osDisk": {"deleteOption": "Detach"}, "dataDisks": disks}}},
+    ).result()
+
+    back = lab.compute.virtual_machines.get(lab.group, "keep")
+    assert {
+        back.storage_profile.os_disk.delete_option,
+        *(d.delete_option for d in back.storage_profile.data_disks),
+    } == {"Detach"}
+    assert back.storage_profile.data_disks[0].managed_disk.id == vm.storage_profile.data_disks[0].managed_disk.id
+    assert lab.power("keep") == "running"
+
+
+def test_etags_fence_updates_and_creates(lab: SdkLab) -> None:
+    lab.vm("fence")
+    before = lab.compute.virtual_machines.get(lab.group, "fence")
+    lab.compute.virtual_machines.begin_update(lab.group, "fence", {"tags": {"x": "1"}}).result()
+
+    with pytest.raises(HttpResponseError) as stale:
+        lab.compute.virtual_machines.begin_update(
+            lab.group, "fence", {"tags": {"x": "2"}}, etag=before.etag, match_condition=MatchConditions.IfNotModified
+        )
+    with pytest.raises(HttpResponseError) as taken:
+        lab.compute.virtual_machines.begin_create_or_update(
+            lab.group, "fence", lab.vm_body(), match_condition=MatchConditions.IfMissing
+        )
+
+    assert stale.value.status_code == taken.value.status_code == 412
+    assert lab.compute.virtual_machines.get(lab.group, "fence").tags == {"x": "1"}
+
+
+def test_a_put_sent_twice_changes_nothing_the_second_time(lab: SdkLab) -> None:
+    body = lab.vm_body()
+    body["properties"]["storageProfile"]["dataDisks"] = [{"lun": 0, "createOption": "Empty", "diskSizeGB": 1}]
+    first = lab.compute.virtual_machines.begin_create_or_update(lab.group, "twice", body).result()
+    disks = {d.name for d in lab.compute.disks.list()}
+
+    second = lab.compute.virtual_machines.begin_create_or_update(lab.group, "twice", body).result()
+
+    assert second.vm_id == first.vm_id
+    assert second.storage_profile.os_disk.name == first.storage_profile.os_disk.name
+    assert {d.name for d in lab.compute.disks.list()} == disks
+
+
+# -- disks of machines ------------------------------------------------------------------------------------------------
+
+
+def test_data_disks_come_and_go_while_the_machine_runs(lab: SdkLab) -> None:
+    vm = lab.vm("plug", data_gib=(1,))
+    extra = lab.disk(gib=2)
+    first = vm.storage_profile.data_disks[0]
+
+    lab.compute.virtual_machines.begin_update(
+        lab.group,
+        "plug",
+        {
+            "properties": {
+                "storageProfile": {"dataDisks": [{"lun": 5, "createOption": "Attach", "managedDisk": {"id": extra.id}}]}
+            }
+        },
+    ).result()
+
+    now = lab.compute.virtual_machines.get(lab.group, "plug").storage_profile.data_disks
+    assert [(d.lun, d.name) for d in now] == [(5, extra.name)]
+    assert lab.compute.disks.get(lab.group, first.name).disk_state == "Unattached"
+    held = lab.compute.disks.get(lab.group, extra.name)
+    assert (held.disk_state, held.managed_by) == ("Attached", vm.id)
+
+
+def test_an_os_disk_is_swapped_and_the_old_one_is_free(lab: SdkLab) -> None:
+    vm = lab.vm("swap")
+    old = vm.storage_profile.os_disk
+    new = lab.copy(old.managed_disk.id)
+    lab.compute.virtual_machines.begin_deallocate(lab.group, "swap").result()
+
+    lab.compute.virtual_machines.begin_update(
+        lab.group,
+        "swap",
+        {"properties": {"storageProfile": {"osDisk": {"name": new.name, "managedDisk": {"id": new.id}}}}},
+    ).result()
+
+    after = lab.compute.virtual_machines.get(lab.group, "swap").storage_profile.os_disk
+    assert (after.name, after.create_option) == (new.name, "FromImage")
+    assert lab.compute.disks.get(lab.group, old.name).managed_by is None
+
+
+@pytest.mark.parametrize(
+    ("situation", "code"),
+    [
+        ("disk of another machine", "ConflictingUserInput"),
+        ("nic of another machine", "NicInUse"),
+        ("nic that does not exist", "NetworkInterfaceNotFound"),
+        ("disk that does not exist", "ResourceNotFound"),
+        ("os profile beside an attached disk", "InvalidParameter"),
+        ("image beside an attached disk", "InvalidParameter"),
+        ("no os profile", "InvalidParameter"),
+        ("two disks at one lun", "InvalidParameter"),
+        ("more disks than the size takes", "OperationNotAllowed"),
+        ("premium disk under a size without", "InvalidParameter"),
+        ("zonal disk, regional machine", "BadRequest"),
+        ("upload that has not ended", "OperationNotAllowed"),
+        ("disk with a SAS", "OperationNotAllowed"),
+        ("unknown size", "InvalidParameter"),
+        ("generation 2 under a size of generation 1", "BadRequest"),
+        ("eviction policy of a regular machine", "EvictionPolicyCanBeSetOnlyOnAzureSpotVirtualMachines"),
+        ("unknown publisher", "PlatformImageNotFound"),
+        ("size out of capacity", "SkuNotAvailable"),
+    ],
+)
+def test_what_azure_refuses_is_refused_with_its_code_and_leaves_nothing_behind(
+    lab: SdkLab, situation: str, code: str
+) -> None:
+    body = lab.vm_body()
+    profile = body["properties"]["storageProfile"]
+    attach = {"createOption": "Attach", "osType": "Linux"}
+    if situation == "disk of another machine":
+        other = lab.vm()
+        body["properties"].pop("osProfile")
+        disk = other.storage_profile.os_disk.managed_disk.id
+        body["properties"]["storageProfile"] = {"osDisk": {**attach, "managedDisk": {"id": disk}}}
+    elif situation == "nic of another machine":
+        held = lab.vm().network_profile.network_interfaces[0].id
+        body["properties"]["networkProfile"]["networkInterfaces"] = [{"id": held}]
+    elif situation == "nic that does not exist":
+        body["properties"]["networkProfile"]["networkInterfaces"][0]["id"] += "-no"
+    elif situation == "disk that does not exist":
+        nothing = {"id": lab.id_of("Microsoft.Compute/disks", "nothing")}
+        profile["dataDisks"] = [{"lun": 0, "createOption": "Attach", "managedDisk": nothing}]
+    elif situation in ("os profile beside an attached disk", "image beside an attached disk"):
+        profile["osDisk"] = {**attach, "managedDisk": {"id": lab.disk().id}}
+        if situation.startswith("os"):
+            profile.pop("imageReference")
+        else:
+            body["properties"].pop("osProfile")
+    elif situation == "no os profile":
+        body["properties"].pop("osProfile")
+    elif situation == "two disks at one lun":
+        profile["dataDisks"] = [{"lun": 1, "createOption": "Empty", "diskSizeGB": 1}] * 2
+    elif situation == "more disks than the size takes":
+        profile["dataDisks"] = [{"lun": n, "createOption": "Empty", "diskSizeGB": 1} for n in range(5)]
+    elif situation == "premium disk under a size without":
+        body["properties"]["hardwareProfile"]["vmSize"] = "Standard_D2_v5"
+        profile["osDisk"]["managedDisk"] = {"storageAccountType": "Premium_LRS"}
+    elif situation == "zonal disk, regional machine":
+        zonal = lab.disk(zones=["1"])
+        profile["dataDisks"] = [{"lun": 0, "createOption": "Attach", "managedDisk": {"id": zonal.id}}]
+    elif situation == "upload that has not ended":
+        creation = {"createOption": "Upload", "uploadSizeBytes": 20 * MIB + 512}
+        upload = lab.compute.disks.begin_create_or_update(
+            lab.group, lab.name("up"), {"location": REGION, "properties": {"creationData": creation}}
+        ).result()
+        profile["dataDisks"] = [{"lun": 0, "createOption": "Attach", "managedDisk": {"id": upload.id}}]
+    elif situation == "disk with a SAS":
+        open_disk = lab.disk()
+        lab.compute.disks.begin_grant_access(
+            lab.group, open_disk.name, {"access": "Read", "durationInSeconds": 600}
+        ).result()
+        profile["dataDisks"] = [{"lun": 0, "createOption": "Attach", "managedDisk": {"id": open_disk.id}}]
+    elif situation == "unknown size":
+        body["properties"]["hardwareProfile"]["vmSize"] = "Standard_Nothing"
+    elif situation == "generation 2 under a size of generation 1":
+        body["properties"]["hardwareProfile"]["vmSize"] = "Standard_D2_v2"
+    elif situation == "eviction policy of a regular machine":
+        body["properties"]["evictionPolicy"] = "Deallocate"
+    elif situation == "unknown publisher":
+        profile["imageReference"]["publisher"] = "nobody-at-all"
+    elif situation == "size out of capacity":
+        body["properties"]["hardwareProfile"]["vmSize"] = "Standard_E4s_v5"
+        lab.lab.market.restrict(REGION, "Standard_E4s_v5")
+    disks = {d.id for d in lab.compute.disks.list()}
+    name = lab.name("refused")
+
+    with pytest.raises(HttpResponseError) as error:
+        lab.compute.virtual_machines.begin_create_or_update(lab.group, name, body).result()
+
+    assert refused(error) == code
+    assert {d.id for d in lab.compute.disks.list()} == disks
+    assert name not in [v.name for v in lab.compute.virtual_machines.list(lab.group)]
+
+
+def test_a_machine_without_capacity_fails_keeps_its_disks_and_frees_them_when_deleted(lab: SdkLab) -> None:
+    disk = lab.copy(lab.vm().storage_profile.os_disk.managed_disk.id)
+    lab.lab.market.set_capacity(location=REGION, size="Standard_E8s_v5", left=0)
+
+    with pytest.raises(HttpResponseError) as error:
+        lab.attached_vm(disk.id, "no-room", hardwareProfile={"vmSize": "Standard_E8s_v5"})
+
+    assert refused(error) in ("AllocationFailed", "ZonalAllocationFailed")
+    assert lab.compute.virtual_machines.get(lab.group, "no-room").provisioning_state == "Failed"
+    assert lab.compute.disks.get(lab.group, disk.name).managed_by is not None
+    lab.compute.virtual_machines.begin_delete(lab.group, "no-room", force_deletion=False).result()
+    assert lab.compute.disks.get(lab.group, disk.name).managed_by is None
+
+
+def test_disks_and_cards_of_a_machine_cannot_be_deleted_under_it(lab: SdkLab) -> None:
+    nic = lab.nic()
+    vm = lab.vm(nic_id=nic)
+    lab.compute.virtual_machines.begin_deallocate(lab.group, vm.name).result()
+
+    with pytest.raises(HttpResponseError) as disk:
+        lab.compute.disks.begin_delete(lab.group, vm.storage_profile.os_disk.name).result()
+    with pytest.raises(HttpResponseError) as card:
+        lab.network.network_interfaces.begin_delete(lab.group, nic.rsplit("/", 1)[1]).result()
+    with pytest.raises(HttpResponseError) as moved:
+        lab.vm(nic_id=nic)
+
+    assert refused(disk) == "OperationNotAllowed"
+    assert refused(card) == "NicInUse"
+    assert refused(moved) == "NicInUse"
+
+
+# -- Spot -------------------------------------------------------------------------------------------------------------
+
+
+def wait_for(condition: object, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "did not come about in time"
+        time.sleep(0.02)
+
+
+def test_spot_machines_are_evicted_by_their_policy_and_others_are_not(lab: SdkLab) -> None:
+    lab.vm("regular")
+    lab.vm("spot-stays", priority="Spot", evictionPolicy="Deallocate", billingProfile={"maxPrice": -1})
+    lab.vm("spot-goes", priority="Spot", evictionPolicy="Delete")
+
+    with pytest.raises(HttpResponseError) as error:
+        lab.compute.virtual_machines.simulate_eviction(lab.group, "regular")
+    lab.compute.virtual_machines.simulate_eviction(lab.group, "spot-stays")
+    lab.compute.virtual_machines.simulate_eviction(lab.group, "spot-goes")
+
+    assert (error.value.status_code, refused(error)) == (409, "OperationNotAllowed")
+    wait_for(lambda: lab.power("spot-stays") == "deallocated")
+    wait_for(lambda: "spot-goes" not in [v.name for v in lab.compute.virtual_machines.list(lab.group)])
+    assert lab.power("regular") == "running"
+    events = [e.kind for e in lab.lab.events() if e.resource.endswith("/spot-stays")]
+    assert events.index("eviction-announced") < events.index("evicted")
+
+
+def test_the_priority_of_a_machine_never_changes(lab: SdkLab) -> None:
+    vm = lab.vm()
+
+    with pytest.raises(HttpResponseError) as error:
+        lab.compute.virtual_machines.begin_update(lab.group, vm.name, {"properties": {"priority": "Spot"}}).result()
+
+    assert refused(error) == "VMPriorityCannotBeApplied"
+
+
+def test_the_max_price_changes_only_while_deallocated(lab: SdkLab) -> None:
+    vm = lab.vm(priority="Spot")
+    change = {"properties": {"billingProfile": {"maxPrice": 5.0}}}
+
+    with pytest.raises(HttpResponseError) as error:
+        lab.compute.virtual_machines.begin_update(lab.group, vm.name, change).result()
+    lab.compute.virtual_machines.begin_deallocate(lab.group, vm.name).result()
+    lab.compute.virtual_machines.begin_update(lab.group, vm.name, change).result()
+
+    assert refused(error) == "MaxPriceChangeNotAllowedForAllocatedVMs"
+    assert lab.compute.virtual_machines.get(lab.group, vm.name).billing_profile.max_price == 5.0
+
+
+# -- disks and snapshots ----------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_taken_from_a_running_machine_can_be_downloaded_compared_and_restored(lab: SdkLab) -> None:
+    vm = lab.vm(data_gib=(1,))
+    data = vm.storage_profile.data_disks[0].managed_disk.id
+    lab.write(data, 0, os.urandom(MIB))
+    old = lab.snapshot(data)
+    lab.write(data, 8192, b"new!" * 1024)
+    lab.clear(data, 65536, 8192)
+    new = lab.snapshot(data)
+    assert old.incremental_snapshot_family_id == new.incremental_snapshot_family_id
+
+    def blob(snapshot: str) -> BlobClient:
+        access = lab.compute.snapshots.begin_grant_access(
+            lab.group, snapshot, {"access": "Read", "durationInSeconds": 3600}
+        ).result()
+        return BlobClient.from_blob_url(access.access_sas)
+
+    old_blob, new_blob = blob(old.name), blob(new.name)
+    changed, cleared = new_blob.get_page_range_diff_for_managed_disk(old_blob.url)
+    content = new_blob.download_blob(length=MIB, offset=0).readall()
+    restored = lab.copy(new.id)
+
+    assert [(r["start"], r["end"]) for r in changed] == [(8192, 12287)]
+    assert [(r["start"], r["end"]) for r in cleared] == [(65536, 73727)]
+    assert content == lab.read(data, 0, MIB) == lab.read(restored.id, 0, MIB)
+    assert new_blob.get_blob_properties().size == (1 << 30) + 512
+    assert lab.compute.snapshots.get(lab.group, new.name).disk_state == "ActiveSAS"
+    with pytest.raises(HttpResponseError):
+        lab.compute.snapshots.begin_delete(lab.group, new.name).result()
+    lab.compute.snapshots.begin_revoke_access(lab.group, new.name).result()
+    with pytest.raises(HttpResponseError):
+        new_blob.download_blob(length=10, offset=0)
+    lab.compute.snapshots.begin_delete(lab.group, new.name).result()
+    assert lab.read(restored.id, 8192, 4) == b"new!"
+
+
+def test_an_upload_below_one_gib_keeps_its_exact_size_and_starts_a_machine(lab: SdkLab) -> None:
+    size = 24 * MIB
+    creation = {"createOption": "Upload", "uploadSizeBytes": size + 512}
+    body = {
+        "location": REGION,
+        "properties": {"creationData": creation, "osType": "Linux", "hyperVGeneration": "V2"},
+    }
+    disk = lab.compute.disks.begin_create_or_update(lab.group, "up", body).result()
+    assert (disk.disk_state, disk.disk_size_bytes, disk.disk_size_gb) == ("ReadyToUpload", size, 1)
+
+    access = lab.compute.disks.begin_grant_access(
+        lab.group, "up", {"access": "Write", "durationInSeconds": 3600}
+    ).result()
+    assert lab.compute.disks.get(lab.group, "up").disk_state == "ActiveUpload"
+    blob = BlobClient.from_blob_url(access.access_sas)
+    content = os.urandom(4 * MIB)
+    blob.upload_page(content, offset=4 * MIB, length=len(content))
+    blob.upload_page(make_footer(size), offset=size, length=512)
+    lab.compute.disks.begin_revoke_access(lab.group, "up").result()
+
+    assert lab.compute.disks.get(lab.group, "up").disk_state == "Unattached"
+    snapshot = lab.snapshot(disk.id)
+    assert snapshot.disk_size_bytes == size
+    sas = lab.compute.snapshots.begin_grant_access(
+        lab.group, snapshot.name, {"access": "Read", "durationInSeconds": 60}
+    ).result()
+    assert int(httpx.head(sas.access_sas).headers["content-length"]) == size + 512
+    lab.attached_vm(disk.id, "from-upload")
+    assert lab.power("from-upload") == "running"
+    assert lab.read(disk.id, 4 * MIB, 4 * MIB) == content
+
+
+def test_an_upload_with_a_footer_that_is_none_cannot_be_ended(lab: SdkLab) -> None:
+    size = 20 * MIB
+    creation = {"createOption": "Upload", "uploadSizeBytes": size + 512}
+    name = lab.name("bad-footer")
+    lab.compute.disks.begin_create_or_update(
+        lab.group, name, {"location": REGION, "properties": {"creationData": creation}}
+    ).result()
+    access = lab.compute.disks.begin_grant_access(
+        lab.group, name, {"access": "Write", "durationInSeconds": 3600}
+    ).result()
+    BlobClient.from_blob_url(access.access_sas).upload_page(b"not a footer".ljust(512, b"."), offset=size, length=512)
+
+    with pytest.raises(HttpResponseError) as error:
+        lab.compute.disks.begin_revoke_access(lab.group, name).result()
+
+    assert refused(error) == "BadRequest"
+    assert lab.compute.disks.get(lab.group, name).disk_state == "ActiveUpload"
+
+
+def test_only_five_snapshots_of_a_family_have_a_sas_at_once(lab: SdkLab) -> None:
+    disk = lab.disk()
+    names = [lab.snapshot(disk.id).name for _ in range(6)]
+    ask = {"access": "Read", "durationInSeconds": 600}
+    for name in names[:5]:
+        lab.compute.snapshots.begin_grant_access(lab.group, name, ask).result()
+
+    with pytest.raises(HttpResponseError) as error:
+        lab.compute.snapshots.begin_grant_access(lab.group, names[5], ask).result()
+    lab.compute.snapshots.begin_revoke_access(lab.group, names[0]).result()
+    lab.compute.snapshots.begin_grant_access(lab.group, names[5], ask).result()
+
+    assert refused(error) == "OperationNotAllowed"
+
+
+def test_snapshots_of_disks_of_one_name_made_twice_are_of_two_families(lab: SdkLab) -> None:
+    name = lab.name("disk")
+    first = lab.snapshot(lab.disk(name).id)
+    lab.compute.disks.begin_delete(lab.group, name).result()
+    second = lab.snapshot(lab.disk(name).id)
+
+    assert first.creation_data.source_resource_id == second.creation_data.source_resource_id
+    assert first.creation_data.source_unique_id != second.creation_data.source_unique_id
+    assert first.incremental_snapshot_family_id != second.incremental_snapshot_family_id
+
+
+def test_disks_grow_and_never_shrink(lab: SdkLab) -> None:
+    disk = lab.disk(gib=4)
+    lab.write(disk.id, 0, b"x" * 512)
+
+    grown = lab.compute.disks.begin_update(lab.group, disk.name, {"properties": {"diskSizeGB": 6}}).result()
+    with pytest.raises(HttpResponseError) as error:
+        lab.compute.disks.begin_update(lab.group, disk.name, {"properties": {"diskSizeGB": 5}}).result()
+
+    assert (grown.disk_size_gb, grown.disk_size_bytes) == (6, 6 << 30)
+    assert lab.read(disk.id, 0, 512) == b"x" * 512
+    assert lab.read(disk.id, (6 << 30) - 512, 512) == bytes(512)
+    assert refused(error) == "BadRequest"
+
+
+def test_a_running_machines_disk_gives_no_access_and_a_deallocated_ones_does(lab: SdkLab) -> None:
+    vm = lab.vm()
+    disk = vm.storage_profile.os_disk.name
+    ask = {"access": "Read", "durationInSeconds": 600}
+
+    with pytest.raises(HttpResponseError) as error:
+        lab.compute.disks.begin_grant_access(lab.group, disk, ask).result()
+    lab.compute.virtual_machines.begin_deallocate(lab.group, vm.name).result()
+    assert lab.compute.disks.get(lab.group, disk).disk_state == "Reserved"
+    access = lab.compute.disks.begin_grant_access(lab.group, disk, ask).result()
+
+    assert refused(error) == "OperationNotAllowed"
+    assert httpx.head(access.access_sas).status_code == 200
+    lab.compute.disks.begin_revoke_access(lab.group, disk).result()
+
+
+def test_a_sas_ends_with_the_labs_clock_and_the_disk_is_free_again(lab: SdkLab) -> None:
+    disk = lab.disk()
+    access = lab.compute.disks.begin_grant_access(
+        lab.group, disk.name, {"access": "Read", "durationInSeconds": 60}
+    ).result()
+    assert httpx.head(access.access_sas).status_code == 200
+
+    lab.lab.clock.advance(61)
+
+    assert httpx.head(access.access_sas).status_code == 403
+    assert lab.compute.disks.get(lab.group, disk.name).disk_state == "Unattached"
+
+
+# -- images -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_of_a_generalized_machine_makes_machines_with_its_bytes(lab: SdkLab) -> None:
+    vm = lab.vm("gold", data_gib=(1,))
+    os_disk, data = vm.storage_profile.os_disk.managed_disk.id, vm.storage_profile.data_disks[0].managed_disk.id
+    lab.write(os_disk, MIB, b"os" * 256)
+    lab.write(data, 0, b"data" * 128)
+    body = {"location": REGION, "properties": {"sourceVirtualMachine": {"id": vm.id}, "hyperVGeneration": "V2"}}
+    with pytest.raises(HttpResponseError) as early:
+        lab.compute.images.begin_create_or_update(lab.group, "golden", body).result()
+    lab.compute.virtual_machines.begin_deallocate(lab.group, "gold").result()
+    lab.compute.virtual_machines.generalize(lab.group, "gold")
+
+    image = lab.compute.images.begin_create_or_update(lab.group, "golden", body).result()
+    with pytest.raises(HttpResponseError) as start:
+        lab.compute.virtual_machines.begin_start(lab.group, "gold").result()
+    made = lab.vm(
+        storageProfile={"imageReference": {"id": image.id}, "osDisk": {"createOption": "FromImage"}, "dataDisks": []}
+    )
+
+    assert refused(early) == refused(start) == "OperationNotAllowed"
+    codes = [s.code for s in lab.compute.virtual_machines.instance_view(lab.group, "gold").statuses]
+    assert codes == ["OSState/generalized", "ProvisioningState/succeeded", "PowerState/deallocated"]
+    assert lab.read(made.storage_profile.os_disk.managed_disk.id, MIB, 512) == b"os" * 256
+    assert lab.read(made.storage_profile.data_disks[0].managed_disk.id, 0, 512) == b"data" * 128
+
+
+def test_the_marketplace_lists_what_az_asks_for(lab: SdkLab) -> None:
+    images = lab.compute.virtual_machine_images
+    versions = images.list(
+        REGION, "Canonical", "0001-com-ubuntu-server-jammy", "22_04-lts-gen2", expand="properties", top=1,
+        orderby="name desc",
+    )  # fmt: skip
+    one = images.get(REGION, "Canonical", "0001-com-ubuntu-server-jammy", "22_04-lts-gen2", versions[0].name)
+
+    assert len(versions) == 1
+    assert one.os_disk_image.operating_system == "Linux"
+    assert one.hyper_v_generation == "V2"
+    assert "Canonical" in [p.name for p in images.list_publishers(REGION)]
+
+
+# -- guests that are none ---------------------------------------------------------------------------------------------
+
+
+def behave(lab: SdkLab, vm_id: str, **how: object) -> None:
+    answer = httpx.put(f"{lab.lab.http_url}/azurelab/vms/behaviour", params={"id": vm_id}, json=how)
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_machine_can_be_told_to_fail_its_boot_and_never_to_become_ready(lab: SdkLab) -> None:
+    bad = lab.id_of("Microsoft.Compute/virtualMachines", "bad-boot")
+    behave(lab, bad, fails_to_boot=True)
+    behave(lab, lab.id_of("Microsoft.Compute/virtualMachines", "mute"), never_ready=True)
+
+    with pytest.raises(HttpResponseError) as error:
+        lab.vm("bad-boot")
+    lab.vm("mute")
+
+    assert refused(error) == "OSProvisioningTimedOut"
+    assert lab.power("bad-boot") == "stopped"
+    agent = lab.compute.virtual_machines.instance_view(lab.group, "mute").vm_agent
+    assert agent.statuses[0].display_status == "Not Ready"
+    behave(lab, bad)
+    lab.compute.virtual_machines.begin_start(lab.group, "bad-boot").result()
+    assert lab.power("bad-boot") == "running"
+
+
+def test_a_guest_that_powers_itself_off_leaves_a_stopped_machine(lab: SdkLab) -> None:
+    vm = lab.vm()
+
+    httpx.post(f"{lab.lab.http_url}/azurelab/vms/poweroff", params={"id": vm.id}).raise_for_status()
+
+    assert lab.power(vm.name) == "stopped"
+
+
+def test_writes_through_the_control_route_are_checked(lab: SdkLab) -> None:
+    disk = lab.disk(gib=1)
+    url = f"{lab.lab.http_url}/azurelab/disks/write"
+
+    assert httpx.put(url, params={"id": disk.id, "offset": 100}, content=bytes(512)).status_code == 400
+    assert httpx.put(url, params={"id": disk.id, "offset": 1 << 30}, content=bytes(512)).status_code == 400
+    assert httpx.put(url, params={"id": disk.id + "x", "offset": 0}, content=bytes(512)).status_code == 404
+    snapshot = lab.snapshot(disk.id)
+    assert httpx.put(url, params={"id": snapshot.id, "offset": 0}, content=bytes(512)).status_code == 409
