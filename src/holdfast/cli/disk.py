@@ -151,7 +151,7 @@ def copy(
             from holdfast.core.units import parse_bytes
 
             rate = parse_bytes(limit_rate, "limit-rate")
-        found = _changes(changed) or changes_of(_locator(source, from_), bitmap=bitmap, previous=previous, base=base)
+        found = _changes(changed) or changes_of(_locator(source, from_), bitmap=bitmap, previous=previous, chain=chain)
         job = CopyJob(
             _locator(source, from_),
             _locator(target, to),

@@ -34,9 +34,29 @@ def read_change_file(path: str) -> ChangeList:
 
 
 def changes_of(
-    source: Locator, *, bitmap: str | None = None, previous: str | None = None, base: str | None = None
+    source: Locator, *, bitmap: str | None = None, previous: str | None = None, chain: str | None = None
 ) -> ChangeList | None:
-    """What the source itself can say; None if nothing was asked."""
-    if bitmap is None and previous is None:
-        return None
-    raise DiskUsage(field="bitmap", problem="this source keeps no list of changes")
+    """What the source itself can say; None if nothing was asked.
+
+    A bitmap named NAME counts from the state that was called `bitmap:NAME` when it was started; `chain` names the new
+    state, usually the bitmap that was started with it.
+    """
+    if bitmap is not None:
+        from holdfast.disks.readers.nbd import NbdReader
+
+        if not source.address.startswith("nbd"):
+            raise DiskUsage(field="bitmap", problem="only an NBD source has dirty bitmaps")
+        reader = NbdReader(source.address, source.name, bitmap=bitmap)
+        try:
+            return reader.changes(f"bitmap:{bitmap}", chain or f"after bitmap:{bitmap}")
+        finally:
+            reader.close()
+    if previous is not None:
+        from holdfast.disks.readers.pageblob import PageBlobReader
+
+        blob = PageBlobReader(source)
+        try:
+            return blob.changes(Locator(previous, "page-blob"))
+        finally:
+            blob.close()
+    return None

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.disks.budget import Budget
 from holdfast.disks.copying import copy_disk
@@ -27,6 +28,9 @@ from holdfast.disks.readers.protocol import ChangeList, Reader
 from holdfast.disks.verifying import compare_disks, verify_disk, verify_sample
 from holdfast.disks.writers.nowhere import NowhereWriter
 from holdfast.disks.writers.protocol import Writer
+
+if TYPE_CHECKING:
+    from holdfast.disks.http.client import Renew
 
 __all__ = ["CopyJob", "Difference", "diff", "digest", "run_copy", "verify"]
 
@@ -50,6 +54,8 @@ class CopyJob:
     chunk_bytes: int = CHUNK_BYTES
     budget: Budget = field(default_factory=Budget)
     seed: int | None = None
+    renew_source: Renew | None = None
+    renew_target: Renew | None = None
 
 
 def run_copy(
@@ -65,7 +71,7 @@ def run_copy(
     if job.verify not in (None, "none") and job.digests is None and job.base is None:
         raise DiskUsage(field="verify", problem="verifying needs a digest list; add --digests LIST")
     require_writable(job.source, job.target)
-    reader = open_reader(job.source, Access(job.keep_cache, job.source_unchanged))
+    reader = open_reader(job.source, Access(job.keep_cache, job.source_unchanged), job.renew_source)
     try:
         return _copy_from(reader, job, check, watcher, on_extent)
     finally:
@@ -87,6 +93,7 @@ def _copy_from(
             virgin=book is None or book.virgin,
             in_place=job.base is not None,
             overwrite=job.overwrite,
+            renew=job.renew_target,
         )
     except BaseException:
         if book is not None:
@@ -113,8 +120,15 @@ def _copy_from(
         raise
     writer.finish()
     if book is not None:
-        report.root = book.settle(job.chain if job.changes is None else job.changes.now)
+        report.root = book.settle(_next_chain(reader, job))
     return report
+
+
+def _next_chain(reader: Reader, job: CopyJob) -> str | None:
+    """The name of the state that the target now holds: told by the caller, by the list of changes, by the source."""
+    if job.chain is not None:
+        return job.chain
+    return job.changes.now if job.changes is not None else reader.traits.chain
 
 
 def _open_book(reader: Reader, job: CopyJob) -> Book | None:

@@ -19,6 +19,7 @@ from holdfast.disks.writers.rawfile import RawFileWriter
 
 if TYPE_CHECKING:
     from holdfast.disks.formats.facts import ImageFacts
+    from holdfast.disks.http.client import Renew
 
 __all__ = ["FILE_FORMATS", "Access", "format_of", "holds_data", "open_reader", "open_writer", "require_writable"]
 
@@ -51,7 +52,7 @@ def format_of(locator: Locator) -> str:
     if locator.address.startswith("nbd"):
         return "nbd"
     if locator.is_url:
-        return "range"
+        return "page-blob" if "sig=" in locator.address and "comp=" not in locator.address else "range"
     suffix = Path(locator.address).suffix.lower()
     if suffix not in _SUFFIXES:
         raise DiskUsage(
@@ -60,7 +61,7 @@ def format_of(locator: Locator) -> str:
     return _SUFFIXES[suffix]
 
 
-def open_reader(locator: Locator, access: Access | None = None) -> Reader:
+def open_reader(locator: Locator, access: Access | None = None, renew: Renew | None = None) -> Reader:
     """Open a source. Raises DiskNotFound, FormatMismatch, HostileImage, TargetInUse, ToolMissing, WireBroken …"""
     access = access or Access()
     kind = format_of(locator)
@@ -70,6 +71,14 @@ def open_reader(locator: Locator, access: Access | None = None) -> Reader:
         from holdfast.disks.readers.nbd import NbdReader
 
         return NbdReader(locator.address, locator.name)
+    if kind in ("page-blob", "azure-disk"):
+        from holdfast.disks.readers.pageblob import PageBlobReader
+
+        return PageBlobReader(locator, renew)
+    if kind == "range":
+        from holdfast.disks.readers.httprange import HttpRangeReader
+
+        return HttpRangeReader(locator, renew)
     if locator.is_stream:
         raise DiskUsage(field="source", problem="standard input is read by convert to raw only")
     return _open_image(locator.address, kind, access)
@@ -155,7 +164,15 @@ def holds_data(path: str) -> bool:
         os.close(fd)
 
 
-def open_writer(target: Locator, size_bytes: int, *, virgin: bool, in_place: bool, overwrite: bool = False) -> Writer:
+def open_writer(
+    target: Locator,
+    size_bytes: int,
+    *,
+    virgin: bool,
+    in_place: bool,
+    overwrite: bool = False,
+    renew: Renew | None = None,
+) -> Writer:
     """Open a target of at least `size_bytes`.
 
     `in_place`: it holds a state that is to be changed. Otherwise it is made anew under an unfinished name
@@ -172,6 +189,10 @@ def open_writer(target: Locator, size_bytes: int, *, virgin: bool, in_place: boo
         if virgin and not overwrite and not target.reads_zero:
             _require_empty_export(target)
         return NbdWriter(target.address, target.name, size_bytes, reads_zero=target.reads_zero and virgin)
+    if kind in ("page-blob", "azure-disk"):
+        from holdfast.disks.writers.pageblob import PageBlobWriter
+
+        return PageBlobWriter(target, size_bytes, fresh=virgin, overwrite=overwrite, renew=renew)
     if kind in ("qcow2", "vhd", "vhdx", "vdi"):
         return _open_image_for_writing(target, kind, size_bytes, virgin=virgin, in_place=in_place, overwrite=overwrite)
     raise DiskUsage(field="format", problem=f"{kind} cannot be written in place; use holdfast disk convert")

@@ -18,6 +18,7 @@ class SourceTraits:
     `lanes`: how many threads may usefully read at once. `adaptive`: a network end whose best number is found while
     running, up to `lanes`. `identity`: JSON that changes whenever the bytes may have changed; None: cannot be told, so
     nothing that an earlier run read is believed. `remote`: bytes travel over a network.
+    `chain`: the source's own name for this state, from which its next list of changes will count.
     """
 
     name: str
@@ -25,6 +26,7 @@ class SourceTraits:
     adaptive: bool = False
     identity: dict[str, Any] | None = None
     remote: bool = False
+    chain: str | None = None
 
 
 @dataclass(frozen=True)

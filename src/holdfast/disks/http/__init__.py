@@ -1,0 +1,1 @@
+"""The HTTP client of the network ends: persistent connections, many requests in flight, retries in one place."""
