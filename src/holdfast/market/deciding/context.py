@@ -99,6 +99,6 @@ class ContextStates:
 
 
 def context_factor(context_per_hour: Floats, hazard_per_hour: Floats, age_min: Floats) -> Floats:
-    """c = sqrt(h_context / h at this age), to be multiplied on all bins."""
+    """c = sqrt(h_context / h at this age), to be multiplied on all bins; 1 where no context was observed yet (0)."""
     here = np.take_along_axis(hazard_per_hour, bin_of(age_min)[..., None], -1)[..., 0]
-    return np.asarray(np.sqrt(context_per_hour / here))
+    return np.asarray(np.where(context_per_hour > 0, np.sqrt(context_per_hour / here), 1.0))

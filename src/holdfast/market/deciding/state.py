@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from holdfast.core.errors import InvalidInput
 from holdfast.market.deciding.ages import BINS, Floats, bin_of
 
-__all__ = ["Forgetting", "MarketStates"]
+__all__ = ["Forgetting", "MarketStates", "age_without_probes"]
 
 Bools = NDArray[np.bool_]
 _FORMAT = 1
@@ -130,3 +130,12 @@ class MarketStates:
             raw[:, 2 * BINS + 2].copy(),
             np.array([bool(r[1]) for r in stored], dtype=bool),
         )
+
+
+def age_without_probes(now_s: float, first_looked_s: float, last_failure_s: float | None) -> float:
+    """Streak age in minutes of a market that is never probed: since the last failure we saw, at most since we looked.
+
+    All times in seconds of one clock. A market that never failed is as old as our attention, not older.
+    """
+    since = first_looked_s if last_failure_s is None else max(first_looked_s, last_failure_s)
+    return max(0.0, (now_s - since) / 60.0)
