@@ -34,7 +34,11 @@ FAULTS: dict[str, dict[str, Any]] = {
     "an operation that fails after its effect": {"kind": "lro_fails", "after_effect": True},
 }
 
-fault = pytest.mark.parametrize("fault", list(FAULTS))
+# The wire's own kinds are proven on our wire in tests/unit/clouds; here they run with everything else in make test-all.
+SLOW = ("a gateway error", "throttled", "busy", "an operation that fails")
+fault = pytest.mark.parametrize(
+    "fault", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FAULTS]
+)
 
 
 def arrange(lab: Lab, fault: str, method: str, path: str) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 
 from fakes.arm import WireFault
 from fakes.cloud import DISKS, SNAPSHOTS
 from holdfast.clouds.azure.checking import quota_findings
+from holdfast.clouds.azure.connection import AzureConnection
+from holdfast.clouds.azure.identity import credential_for
 from holdfast.clouds.azure.permissions import missing
 from holdfast.clouds.documents import Document
 from holdfast.clouds.errors import CloudRefused, CloudUnavailable, CredentialRejected, PermissionMissing
@@ -202,13 +206,42 @@ def test_check_with_a_rejected_credential_says_only_that(stage: Any) -> None:
     assert [finding.code for finding in stage.cloud.check()] == ["CREDENTIAL"]
 
 
-def test_a_rejected_token_is_not_retried(stage: Any) -> None:
+def test_a_rejected_token_is_renewed_once_and_then_given_up(stage: Any) -> None:
+    ref = stage.world.add_machine()
+    stage.arm.faults.append(WireFault("GET", "", "refuse", 401, "ExpiredAuthenticationToken"))
+    assert stage.cloud.read(ref) is not None
+    stage.arm.seen.clear()
     stage.arm.faults.append(WireFault("GET", "", "refuse", 401, "ExpiredAuthenticationToken", times=99))
 
     with pytest.raises(CredentialRejected):
-        stage.cloud.read(stage.cloud.ref_of("rg-1", "db-1"))
+        stage.cloud.read(ref)
 
-    assert len(stage.arm.seen) == 1
+    assert len(stage.arm.seen) == 2
+
+
+def test_many_threads_share_one_client(stage: Any) -> None:
+    refs = [stage.world.add_machine(f"m-{number}") for number in range(8)]
+
+    with ThreadPoolExecutor(8) as threads:
+        facts = list(threads.map(stage.cloud.describe, refs * 3))
+
+    assert [one.machine.ref for one in facts] == refs * 3
+
+
+def test_a_service_principal_and_the_default_chain_need_no_public_host() -> None:
+    options = {"endpoint": "https://127.0.0.1:1", "authority": "https://127.0.0.1:2"}
+    principal = credential_for(AzureConnection("s", tenant="t", client_id="c", client_secret="x", **options))
+    chain = credential_for(AzureConnection("s", **options))
+
+    try:
+        assert type(principal).__name__ == "ClientSecretCredential"
+        assert type(chain).__name__ == "DefaultAzureCredential"
+        with pytest.raises(ClientAuthenticationError) as caught:
+            principal.get_token("https://127.0.0.1:1/.default")
+        assert "127.0.0.1" in str(caught.value)
+    finally:
+        principal.close()
+        chain.close()
 
 
 def test_quota_is_low_only_in_the_pools_that_every_machine_needs() -> None:

@@ -5,6 +5,7 @@ What is retried, and why that is safe:
 - a request that never left (no connection): always.
 - a read: after any transient failure.
 - 429, and 503 with Retry-After: Azure did not accept it, whatever the method.
+- 401: once, with a new token. A token may be older than the provider's keys, or than the credential's rights.
 - a resource that is busy with another change (409 and Network's 429): until `BUSY_LIMIT_S`.
 - a change whose answer was lost, or ended in a 5xx: only where the caller says that sending it twice is as good as
   once (`resend=True`: PATCH, tags). Otherwise `LostAnswer` is raised and the caller reads what became of it.
@@ -197,6 +198,8 @@ class Arm:
                 spent_s = (self._clock.now() - began).total_seconds()
                 if failed.kind is _Kind.THROTTLED:
                     self.budget.close(buckets, max(failed.retry_after_s or 0.0, self.first_wait_s))
+                if failed.kind is _Kind.TOKEN_REFUSED:
+                    self._forget_token()
                 if not self._goes_on(failed, failures, spent_s, resend):
                     raise self._given_up(failed, method, path, resend) from failed.cause
                 self._wait(failed, failures, call)
@@ -205,6 +208,8 @@ class Arm:
         match failed.kind:
             case _Kind.NEVER_SENT:
                 return failures < ATTEMPTS
+            case _Kind.TOKEN_REFUSED:
+                return failures < 2
             case _Kind.UNKNOWN:
                 return resend and failures < ATTEMPTS
             case _Kind.BUSY:
@@ -317,6 +322,11 @@ class Arm:
             )
         return asked.geturl()
 
+    def _forget_token(self) -> None:
+        """The next request opens a client of its own; this one is closed at the end, others may be sending with it."""
+        with self._lock:
+            self._client = None
+
     def _opened(self) -> Any:
         with self._lock:
             if self._client is None:
@@ -340,6 +350,8 @@ class Arm:
         adapter = requests.adapters.HTTPAdapter(
             pool_connections=4, pool_maxsize=64, max_retries=Retry(total=False, redirect=False, raise_on_status=False)
         )
+        if self._connection.is_loopback and self._connection.ca_file:
+            session.trust_env = False  # nothing of the environment is needed, and looking costs a fifth of each request
         session.mount("https://", adapter)
         session.mount("http://", adapter)
         credential = self._credential
@@ -377,6 +389,7 @@ class _Kind:
     """What a failure says about the request."""
 
     NEVER_SENT = "never sent"
+    TOKEN_REFUSED = "token refused"
     UNKNOWN = "unknown"
     THROTTLED = "throttled"
     BUSY = "busy"
@@ -407,6 +420,8 @@ def _no_token(exc: Any, path: str) -> _Failed:
 
 
 def _kind_of(status: int, error: CloudError, said: AzureError, headers: Mapping[str, str]) -> str:
+    if status == 401:
+        return _Kind.TOKEN_REFUSED
     if isinstance(error, CloudBusy):
         return _Kind.BUSY
     if status == 429 or isinstance(error, Throttled):
