@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from fastapi import FastAPI
 
 import holdfast
@@ -21,6 +23,7 @@ def make_app(house: House) -> FastAPI:
         redirect_slashes=False,  # a redirect would drop the body of a POST in many clients
     )
     app.state.house = house
+    app.state.began = time.monotonic()
     for one in (health, clouds, machines, imports, nodes, operations, tokens):
         app.include_router(one.router)
     app.include_router(spot.router)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -10,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 import holdfast
 from holdfast.core.clock import format_utc
-from holdfast.engine import OPEN, State
+from holdfast.engine import OPEN, DbosEngine, State
 from holdfast.engine.tables import OperationRow, TimerRow
 from holdfast.imports.records import ImportRow
 from holdfast.nodes.records import NodeRow
@@ -27,7 +28,7 @@ def health(request: Request) -> Response:
     house: House = request.app.state.house
     reachable = house.database.is_reachable()
     age_s = _beat_age_s(house) if reachable else None
-    ticking = getattr(house.engine, "is_ticking", lambda: True)()
+    ticking = _is_ticking(request, house)
     fine = reachable and ticking
     body: dict[str, Any] = {
         "status": "ok" if fine else "failing",
@@ -66,6 +67,13 @@ def metrics(request: Request) -> Response:
     if (age_s := _beat_age_s(house)) is not None:
         out.gauge("holdfast_worker_beat_age_seconds", "Since the last beat of any worker.", {(): age_s})
     return PlainTextResponse(str(out), media_type="text/plain; version=0.0.4")
+
+
+def _is_ticking(request: Request, house: House) -> bool:
+    """A server that has just begun gets as long as a lease for its first tick."""
+    if not isinstance(house.engine, DbosEngine) or house.engine.is_ticking():
+        return True
+    return time.monotonic() - float(request.app.state.began) < house.engine.settings.lease_s
 
 
 def _beat_age_s(house: House) -> float | None:

@@ -50,9 +50,7 @@ class Options(BaseModel):
     def chosen(self) -> tuple[ImportOptions, frozenset[str]]:
         """The options, and the names of those that the caller gave."""
         given = {name: value for name, value in self if value is not None}
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
-        }
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items()}
         return ImportOptions(**values), frozenset(given)
 
 

@@ -131,6 +131,15 @@ def list_status(
     return answer(request, STATUS, [status_item(row, about.get(row.id)) for row in rows])
 
 
+@router.get("/cost", include_in_schema=False)
+@router.get("/resourceGroup", include_in_schema=False)
+@router.get("/sizeUsage", include_in_schema=False)
+@router.get("/import", include_in_schema=False)
+def not_served_yet(request: Request, caller: Viewer) -> dict[str, Any]:
+    """These words are calls of Spot's API, never ids of nodes."""
+    raise CallNotSupportedYet(method=request.method, path=request.url.path)
+
+
 @router.get("/{node_id}", operation_id="azureStatefulNodeGet")
 def get_node(request: Request, node_id: str, house: TheHouse, caller: Viewer) -> dict[str, Any]:
     with house.database.read() as session:

@@ -1,0 +1,52 @@
+"""Where `holdfast market` reads what no file was given for: the connected cloud, through the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.cli.market import MarketSources
+    from holdfast.cli.shared import Terminal
+
+__all__ = ["market_sources"]
+
+
+def market_sources(terminal: Terminal) -> MarketSources:
+    """Asks nothing until it is asked: a replay needs no server."""
+    from holdfast.cli.market import MachineFacts, MarketSources
+    from holdfast.cli.tables import address
+    from holdfast.market.deciding.sizes import PriceBook, Size, sizes_from_azure_skus
+    from holdfast.market.deciding.sizes.azure_traits import traits_from_node
+
+    def only_cloud() -> str:
+        from holdfast.core.errors import InvalidInput
+
+        found = terminal.client.get("/v1/clouds")
+        if len(found) != 1:
+            raise InvalidInput(field="cloud", problem="this needs exactly one connected cloud")
+        return str(found[0]["name"])
+
+    def sizes(region: str) -> list[Size]:
+        found: list[Any] = terminal.client.get(f"/v1/clouds/{only_cloud()}/sizes", location=region)
+        return sizes_from_azure_skus(found, region)
+
+    def prices(region: str, os: str) -> PriceBook:
+        spot: dict[str, float] = {}
+        regular: dict[str, float] = {}
+        dated = ""
+        for price in terminal.client.get(f"/v1/clouds/{only_cloud()}/prices", location=region):
+            if price["os"].lower() == os.lower():
+                (spot if price["spot"] else regular)[price["size"].lower()] = price["usd_per_hour"]
+                dated = max(dated, price["read_at"][:10])
+        return PriceBook(spot, regular, dated or "unknown")
+
+    def machine(text: str) -> MachineFacts:
+        """By the node that an import would make of it, so that both judge alike."""
+        group, name = address(text)
+        plan = terminal.client.post("/v1/imports/plan", {"machine": f"{group}/{name}"})
+        node = plan["node"]
+        own_name = str(plan["facts"]["machine"]["body"]["properties"]["hardwareProfile"]["vmSize"])
+        own = next(size for size in sizes(plan["location"]) if size.name.lower() == own_name.lower())
+        return MachineFacts(traits=traits_from_node(node, own), own=own)
+
+    return MarketSources(machine=machine, sizes=sizes, prices=prices)
