@@ -150,12 +150,22 @@ def adopt_guests(lab: Lab, *, forgive: bool) -> None:
 
     `forgive`: they were ended together with azurelab, and the caller boots them again.
     """
-    should_run = [vm for vm in lab.store.of_type(VM_TYPE) if vm.hidden.get("power") in RUNNING]
+    should_run = [vm for vm in lab.store.of_type(VM_TYPE) if vm.hidden.get("power") in RUNNING and _has_bytes(lab, vm)]
     hypervisor = hypervisor_of(lab)
     hypervisor.adopt({vm.key: spec_of(lab, vm) for vm in should_run})
     for vm in should_run:
         if not forgive and vm.hidden["power"] == "running" and hypervisor.power(vm.key) is Power.OFF:
             guest_changed_power(lab, vm.key, Power.OFF)
+
+
+def _has_bytes(lab: Lab, vm: Resource) -> bool:
+    """False for a machine whose creation was cut off before its disks were made: its operation makes them."""
+    store = disks_of(lab).store
+    volumes = [vm.hidden["os_volume"]] if "os_volume" in vm.hidden else []
+    for _, disk_id in held_disks(vm):
+        disk = lab.store.get(disk_id)
+        volumes += [disk.hidden["volume"]] if disk is not None else []
+    return all(store.find(str(volume)) is not None for volume in volumes)
 
 
 def guest_changed_power(lab: Lab, key: str, power: Power) -> None:

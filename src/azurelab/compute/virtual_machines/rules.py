@@ -19,6 +19,7 @@ __all__ = [
     "check_generation",
     "check_os_profile",
     "check_priority",
+    "check_security",
     "check_unchanged",
     "is_spot",
     "shape_of",
@@ -223,4 +224,16 @@ def check_generation(shape: Shape, generation: str | None) -> None:
             f"operation please check that the Hypervisor Generation of the Image matches the Hypervisor Generation of "
             f"the selected VM Size. If this was an Update operation please select a Hypervisor Generation '{number}' "
             f"VM Size. For more information, see https://aka.ms/azuregen2vm",
+        )
+
+
+def check_security(vm: Resource, generation: str | None) -> None:
+    """Trusted launch and confidential machines are of generation 2 (vendor's "Trusted Launch for Azure VMs")."""
+    kind = str((vm.properties.get("securityProfile") or {}).get("securityType", "Standard")).lower()
+    if kind in ("trustedlaunch", "confidentialvm") and generation != "V2":
+        raise bad_request(
+            "BadRequest",
+            f"Use of {kind} setting is not supported for the provided image or disk: a virtual machine of hypervisor "
+            f"generation 2 is needed.",
+            "securityProfile.securityType",
         )

@@ -17,6 +17,7 @@ from azurelab.compute.virtual_machines.rules import (
     check_generation,
     check_os_profile,
     check_priority,
+    check_security,
     check_unchanged,
     shape_of,
 )
@@ -60,19 +61,24 @@ def prepare(ctx: Context) -> None:
         vm.properties["vmId"] = str(uuid.uuid4())
         vm.properties["timeCreated"] = ctx.timestamp()
         check_allocation(ctx, vm)
+    elif before.hidden.get("unborn"):
+        check_allocation(ctx, vm)
+        vm.hidden["power"] = "starting"
     elif _size_of(before) != shape.name and before.hidden.get("power") != "deallocated":
         check_allocation(ctx, vm)
         ctx.memo["resized"] = True
     settle_network(ctx, shape)
     changes = settle_storage(ctx, shape)
     check_generation(shape, _generation(ctx, vm))
+    check_security(vm, _generation(ctx, vm))
     _settle_identity(ctx, vm)
     take_secrets(vm)
     if before is None:
         vm.hidden["power"] = "starting"
+        vm.hidden["unborn"] = True  # until it has run once: a PUT on a machine whose creation failed tries again
         ctx.log("power", power="starting", was=None, why="PUT")
         vm.hidden["generation"] = _generation(ctx, vm) or "V1"
-    ctx.memo["new"] = ctx.memo.get("new") or before is None
+    ctx.memo["new"] = bool(vm.hidden.get("unborn"))
     ctx.memo.update(asdict(changes))
 
 
@@ -182,6 +188,9 @@ def start_guest(ctx: Context) -> None:
     except ArmError:
         set_power(ctx, "stopped", "boot failed")
         raise
+    with ctx.edit() as vm:
+        for word in ("unborn", "last_agent"):
+            vm.hidden.pop(word, None)
     set_power(ctx, "running")
 
 
