@@ -67,6 +67,7 @@ def attach(ctx: Context, nic_id: str, vm_id: str, *, primary: bool) -> None:
     nic = check_free(ctx, nic_id, vm_id)
     had = (nic.properties.get("virtualMachine") or {}).get("id")
     with ctx.edit(nic.id) as r:
+        r.properties["macAddress"] = _mac(ctx, nic)
         r.properties["virtualMachine"] = {"id": vm_id}
         r.properties["primary"] = primary
     if not had:
@@ -88,7 +89,7 @@ def detach(ctx: Context, nic_id: str, vm_id: str) -> None:
 def bring_up(ctx: Context, vm_id: str) -> None:
     """Before a machine's guest starts."""
     for nic in ctx.store.referring(vm_id, NIC_TYPE):
-        mac = mac_of(network_guid(ctx.store, nic), configurations(nic)[0]["properties"]["privateIPAddress"])
+        mac = _mac(ctx, nic)
         if not nic.hidden.get("up") or nic.properties.get("macAddress") != mac:
             with ctx.edit(nic.id) as r:
                 r.hidden["up"] = True
@@ -105,6 +106,10 @@ def take_down(ctx: Context, vm_id: str) -> None:
     """After a machine was deallocated (or evicted so)."""
     for nic in ctx.store.referring(vm_id, NIC_TYPE):
         _down(ctx, nic)
+
+
+def _mac(ctx: Context, nic: Resource) -> str:
+    return mac_of(network_guid(ctx.store, nic), configurations(nic)[0]["properties"]["privateIPAddress"])
 
 
 def _down(ctx: Context, nic: Resource) -> None:

@@ -98,7 +98,7 @@ def _prepare(ctx: Context) -> None:
     p.setdefault("tapConfigurations", [])
     p.setdefault("nicType", "Standard")
     p.setdefault("vnetEncryptionSupported", False)
-    if nic.hidden.get("up"):
+    if p.get("virtualMachine"):
         p["macAddress"] = mac_of(network_guid(ctx.store, nic), done[0]["properties"]["privateIPAddress"])
 
 

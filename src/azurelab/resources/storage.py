@@ -16,7 +16,7 @@ from azurelab.arm.types import Field, Flavor, Lro, ResourceType, Verb
 
 __all__ = ["ACCOUNTS"]
 
-_STORAGE = Flavor(provider="Microsoft.Storage", operations="asyncoperations", results="asyncoperations")
+_STORAGE = Flavor(provider="Microsoft.Storage", operations="operationstatuses", results="asyncoperations")
 _SERVICES = ("blob", "queue", "table", "file")
 
 
@@ -58,7 +58,12 @@ def _prepare(ctx: Context) -> None:
 def _keys(ctx: Context) -> Any:
     def key(number: int) -> dict[str, str]:
         digest = hashlib.sha512(f"{ctx.lab.tenant}/{ctx.resource.id}/{number}".encode()).digest()
-        return {"keyName": f"key{number}", "value": base64.b64encode(digest).decode(), "permissions": "FULL"}
+        return {
+            "creationTime": ctx.resource.properties["creationTime"],
+            "keyName": f"key{number}",
+            "value": base64.b64encode(digest).decode(),
+            "permissions": "FULL",
+        }
 
     return {"keys": [key(1), key(2)]}
 

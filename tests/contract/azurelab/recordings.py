@@ -137,8 +137,12 @@ class Replay:
 
     def run(self, serves: Any) -> None:
         """`serves(pair)`: whether the lab claims this type; others are skipped."""
+        skipped: set[str] = set()
         for pair in pairs(self.file):
-            if not serves(pair):
+            if not serves(pair) or _address(pair.url) in skipped:
+                for header in ("azure-asyncoperation", "location"):
+                    if header in pair.headers:
+                        skipped.add(_address(pair.headers[header]))
                 continue
             self._replay(pair)
 
