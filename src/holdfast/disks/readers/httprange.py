@@ -19,8 +19,13 @@ class HttpRangeReader:
 
     def __init__(self, locator: Locator, renew: Renew | None = None) -> None:
         self._client = HttpClient(locator, renew)
-        head = self._client.request("HEAD", gated=False)
+        try:
+            head = self._client.request("HEAD", gated=False)
+        except BaseException:
+            self._client.close()
+            raise
         if head.headers.get("accept-ranges", "").lower() != "bytes":
+            self._client.close()
             raise ServerRefused(name=locator.name, status=head.status, problem="it does not serve ranges")
         self.size_bytes = int(head.headers.get("content-length", "0"))
         self._etag = head.headers.get("etag")

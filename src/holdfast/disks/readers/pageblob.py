@@ -31,12 +31,16 @@ class PageBlobReader:
         self._locator = locator
         self._client = HttpClient(locator, renew)
         self._blob = PageBlob(self._client)
-        facts = self._blob.facts()
-        if facts.kind != "PageBlob":
-            raise FormatMismatch(name=locator.name, declared="page-blob", found=facts.kind or "no blob")
-        self._blob_bytes = self.size_bytes = facts.size_bytes
-        if facts.size_bytes > FOOTER_BYTES and self._tail()[:8] == b"conectix":
-            self.size_bytes -= FOOTER_BYTES
+        try:
+            facts = self._blob.facts()
+            if facts.kind != "PageBlob":
+                raise FormatMismatch(name=locator.name, declared="page-blob", found=facts.kind or "no blob")
+            self._blob_bytes = self.size_bytes = facts.size_bytes
+            if facts.size_bytes > FOOTER_BYTES and self._tail()[:8] == b"conectix":
+                self.size_bytes -= FOOTER_BYTES
+        except BaseException:
+            self._client.close()
+            raise
         self.chain = locator.chain or chain_of(facts.etag, facts.size_bytes)
         self.traits = SourceTraits(
             name=locator.name,
@@ -62,7 +66,11 @@ class PageBlobReader:
 
     def changes(self, previous: Locator) -> ChangeList:
         """What changed since the older snapshot at `previous`, whose ETag names the state that it stands for."""
-        older = PageBlob(HttpClient(previous)).facts()
+        client = HttpClient(previous)
+        try:
+            older = PageBlob(client).facts()
+        finally:
+            client.close()
         since = previous.chain or chain_of(older.etag, older.size_bytes)
         listed = self._blob.page_ranges(0, self._blob_bytes, previous=previous.address)
         extents = [Extent(e.start, min(e.end, self.size_bytes), e.kind) for e in listed if e.start < self.size_bytes]

@@ -41,16 +41,20 @@ class PageBlobWriter:
         self._locator, self._renew = locator, renew
         self._client = HttpClient(locator, renew)
         self._blob = PageBlob(self._client)
-        facts = self._blob.facts()
-        if facts.kind not in ("PageBlob", ""):
-            raise FormatMismatch(name=locator.name, declared="page-blob", found=facts.kind)
-        needed = rounded_size(size_bytes) + FOOTER_BYTES
-        if facts.size_bytes < needed or facts.size_bytes % MIB != FOOTER_BYTES:
-            raise TargetTooSmall(name=locator.name, actual_bytes=facts.size_bytes, needed_bytes=needed)
-        self.size_bytes = facts.size_bytes - FOOTER_BYTES
-        empty = locator.reads_zero or self._is_empty(facts.size_bytes)
-        if fresh and not empty and not overwrite:
-            raise TargetHasContent(name=locator.name)
+        try:
+            facts = self._blob.facts()
+            if facts.kind not in ("PageBlob", ""):
+                raise FormatMismatch(name=locator.name, declared="page-blob", found=facts.kind)
+            needed = rounded_size(size_bytes) + FOOTER_BYTES
+            if facts.size_bytes < needed or facts.size_bytes % MIB != FOOTER_BYTES:
+                raise TargetTooSmall(name=locator.name, actual_bytes=facts.size_bytes, needed_bytes=needed)
+            self.size_bytes = facts.size_bytes - FOOTER_BYTES
+            empty = locator.reads_zero or self._is_empty(facts.size_bytes)
+            if fresh and not empty and not overwrite:
+                raise TargetHasContent(name=locator.name)
+        except BaseException:
+            self._client.close()
+            raise
         self.traits = TargetTraits(
             name=locator.name,
             reads_zero=fresh and empty,
