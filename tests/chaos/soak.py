@@ -25,7 +25,7 @@ from sqlalchemy import text
 
 from holdfast.core.clock import FileClock
 from holdfast.core.ids import OperationId
-from holdfast.engine import DbosEngine, State
+from holdfast.engine import DbosEngine, State, ticking
 from holdfast.store import Database, upgrade
 
 __all__ = ["Plan", "Report", "Soak"]
@@ -59,8 +59,8 @@ class Report:
     states: Counter[str] = field(default_factory=Counter)
     final: Counter[str] = field(default_factory=Counter)
     kills: int = 0
+    interrupted: int = 0  # operations that a killed worker owned
     freezes: int = 0
-    takeovers: int = 0
     requests: int = 0
     effects: int = 0
     accepted: int = 0
@@ -70,7 +70,8 @@ class Report:
 
     def __str__(self) -> str:
         return (
-            f"seed {self.seed}: {self.kills} kills, {self.freezes} freezes, {self.seconds:.0f} s; "
+            f"seed {self.seed}: {self.kills} kills of {self.interrupted} running operations, "
+            f"{self.freezes} freezes, {self.seconds:.0f} s; "
             f"imports {dict(self.states)} → {dict(self.final)}; "
             f"cancels {self.accepted} accepted, {self.refused} refused; "
             f"{self.requests} requests for {self.effects} creations; violations {self.violations}"
@@ -146,6 +147,8 @@ class Soak:
         while self.report.kills < plan.kills or self.report.freezes < plan.freezes:
             if self._nothing_open() or time.monotonic() > deadline:
                 break
+            # A worker that has not started, or has nothing to do, cannot be interrupted.
+            self._until("workers are busy", lambda: self._nothing_open() or self._busy())
             time.sleep(self.random.uniform(*plan.pause_s))
             self._thaw()
             if self.report.freezes < plan.freezes:
@@ -157,7 +160,7 @@ class Soak:
                 self.cloud.refuse_deletes, refused_since = True, time.monotonic()
             if refused_since is not None and time.monotonic() - refused_since > plan.refuse_deletes_s:
                 self.cloud.refuse_deletes, refused_since = False, None
-            if disturbed == 3:
+            if disturbed >= 3 and not self.cancelled:
                 self._cancel_some()
             if disturbed == 4 and plan.restart_server is not None and not restarts:
                 restarts += 1
@@ -212,6 +215,11 @@ class Soak:
         victim.kill()
         victim.wait()
         self.workers.remove(victim)
+        with self.database.read() as session:
+            self.report.interrupted += session.scalar(
+                text("select count(*) from operations o join workers w on w.id = o.owner where w.about like :pid"),
+                {"pid": f"%pid {victim.pid}"},
+            )
         self.report.kills += 1
         if self.plan.forget_scheduler and self.report.kills % 2 == 0:
             file = self.scheduler_url.removeprefix("sqlite:///")
@@ -266,6 +274,19 @@ class Soak:
                 if not self.cloud.refuse_deletes:
                     self.engine.retry(view.id)
             time.sleep(0.2)
+
+    def _busy(self) -> bool:
+        with self.database.read() as session:
+            owned = session.scalar(text("select count(*) from operations where owner is not null and open"))
+        return bool(owned) and self._all_up()
+
+    def _all_up(self) -> bool:
+        fresh = ticking.live_workers(self.engine)
+        with self.database.read() as session:
+            rows = session.execute(text("select id, about from workers")).all()
+        beating = {row.about.rpartition(" ")[2] for row in rows if row.id in fresh}
+        frozen = {one.pid for _, one in self.frozen}
+        return all(str(one.pid) in beating for one in self.workers if one.pid not in frozen)
 
     def _nothing_open(self) -> bool:
         return not self.engine.list(kind="adopt", open_only=True, limit=1)

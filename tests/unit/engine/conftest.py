@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +11,21 @@ from postgres_cluster import Cluster, Given, NoPostgres, postgres
 from holdfast.store import Database, upgrade
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database.open(f"sqlite:///{tmp_path / 'holdfast.db'}", durable=False)
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An upgraded database to copy: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("template") / "holdfast.db"
+    opened = Database.open(f"sqlite:///{path}", durable=False)
     upgrade(opened)
     make_test_tables(opened)
+    opened.close()
+    return path
+
+
+@pytest.fixture
+def database(tmp_path: Path, template: Path) -> Iterator[Database]:
+    path = shutil.copy(template, tmp_path / "holdfast.db")
+    opened = Database.open(f"sqlite:///{path}", durable=False)
     yield opened
     opened.close()
 
@@ -51,3 +62,10 @@ def rig(shared_rig: Rig) -> Iterator[Rig]:
     shared_rig.renew()
     yield shared_rig
     shared_rig.require_idle()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Timers by default on the inline engine, which has SQLite under it, and on DBOS with PostgreSQL."""
+    for item in items:
+        if item.nodeid.endswith("[dbos-sqlite]") and "test_engine_timers" in item.nodeid:
+            item.add_marker(pytest.mark.slow)

@@ -15,7 +15,7 @@ from holdfast.core.ids import OperationId, short_hex
 from holdfast.engine import DbosEngine, Engine, InlineEngine, OperationView, Settings, State
 from holdfast.store import Database, upgrade
 
-QUICK = Settings(lease_s=10.0, tick_s=0.05, queue_poll_s=0.02, doubt_s=0.5, drain_s=5.0)
+QUICK = Settings(lease_s=10.0, tick_s=0.1, queue_poll_s=0.03, doubt_s=0.5, drain_s=5.0)
 
 
 def make_test_tables(database: Database) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from engine_rig import QUICK, eventually, make_test_tables
@@ -16,6 +18,18 @@ from sqlalchemy.exc import DBAPIError
 from holdfast.core.clock import ManualClock
 from holdfast.engine import DbosEngine, InlineEngine, State, ticking
 from holdfast.store import Base, Database, audit, audit_entries, upgrade
+
+
+def load_all_tables() -> None:
+    """As `scripts/new_migration.py` does it."""
+    spec = importlib.util.spec_from_file_location(
+        "new_migration", Path(__file__).parents[3] / "scripts" / "new_migration.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.load_all_tables()
 
 
 @pytest.fixture
@@ -35,6 +49,8 @@ def database(url: str) -> Iterator[Database]:
 def test_migrations_lead_to_what_the_tables_say_there_too(database: Database) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
+
+    load_all_tables()
 
     with database.read() as session:
         context = MigrationContext.configure(

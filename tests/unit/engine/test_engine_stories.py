@@ -319,7 +319,7 @@ def world_of(chapters: list[Chapter]) -> World:
     return world
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_story_crashed_anywhere_ends_like_its_clean_run(database: Database, data: st.DataObject) -> None:
     fates = st.sampled_from(["fine", "fine", "flaky", "broken", "waits"])

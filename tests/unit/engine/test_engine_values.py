@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.errors import NotFound, Retry, error_from_record, error_to_record
@@ -91,6 +91,7 @@ values = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(value=values, many=st.lists(st.integers()))
 def test_arguments_and_results_come_back_equal(value: Value, many: list[int]) -> None:
     arguments = codec.encode_arguments(step, (value, many, None))

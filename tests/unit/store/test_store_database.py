@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -31,11 +33,20 @@ from holdfast.store.turns import Turns
 NOW = ManualClock().now()
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    opened = Database.open(f"sqlite:///{tmp_path / 'home.db'}", durable=False)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "home.db"
+    opened = Database.open(f"sqlite:///{path}", durable=False)
     upgrade(opened)
-    return opened
+    opened.close()
+    return path
+
+
+@pytest.fixture
+def database(tmp_path: Path, template: Path) -> Iterator[Database]:
+    opened = Database.open(f"sqlite:///{shutil.copy(template, tmp_path / 'home.db')}", durable=False)
+    yield opened
+    opened.close()
 
 
 def count(database: Database) -> int:
