@@ -29,6 +29,7 @@ from holdfast.market.deciding.sizes.answer import SizesAnswer, sizes_for
 from holdfast.market.deciding.sizes.azure_traits import traits_from_node
 from holdfast.market.deciding.sizes.prices import read_price_book
 from holdfast.market.deciding.sizes.wish import wish_from_vm_sizes
+from holdfast.market.observing.ondemand import bundled_on_demand
 from holdfast.market.observing.retail_prices import fetch_price_book
 
 __all__ = ["MachineFacts", "MarketSources", "app", "sizes_for"]
@@ -240,7 +241,7 @@ def _read_sizes(sources: MarketSources | None, skus: Path | None, region: str) -
 
 def _read_prices(sources: MarketSources | None, prices: str | None, region: str, os: str) -> PriceBook:
     if prices is None:
-        return sources.prices(region, os) if sources else PriceBook()
+        return sources.prices(region, os) if sources else bundled_on_demand(region, os)
     if prices.startswith(("http://", "https://")):
         with httpx.Client(timeout=30) as client:
             return fetch_price_book(client, prices, region, os)
