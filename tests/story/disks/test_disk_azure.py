@@ -39,7 +39,7 @@ class Troubled:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         query = scope.get("query_string", b"")
-        data = scope.get("method") == "GET" and b"comp=" not in query or b"comp=page" in query
+        data = (scope.get("method") == "GET" and b"comp=" not in query) or b"comp=page" in query
         if self.every and data and b"pagelist" not in query:
             self.count += 1
             if self.count % self.every == 0:

@@ -71,7 +71,7 @@ class ImageServer:
                 stderr=errors,
             )
         try:
-            self._wait_until_it_listens(path)
+            self._wait_until_it_greets(path)
         except BaseException:
             self.stop()
             raise
@@ -80,19 +80,24 @@ class ImageServer:
     def url(self) -> str:
         return f"nbd+unix:///?socket={self.socket_path}"
 
-    def _wait_until_it_listens(self, path: str) -> None:
-        """Raises ReadFailed with the server's own words if it ends or does not listen in time."""
+    def _wait_until_it_greets(self, path: str) -> None:
+        """Raises ReadFailed with the server's own words if it ends or does not answer in time."""
         deadline = time.monotonic() + _START_S
-        while not self._listens():
+        while not self._greets():
             if self._child.poll() is not None or time.monotonic() > deadline:
                 words = self._errors.read_text(errors="replace").strip()[-500:]
                 raise ReadFailed(name=path, offset=0, size_bytes=0, problem=f"qemu-nbd: {words or 'did not start'}")
             time.sleep(0.002)
 
-    def _listens(self) -> bool:
-        """The socket's name appears before it listens, so only a connection tells."""
+    def _greets(self) -> bool:
+        """The socket listens before the image is open; only the greeting says that the server can serve."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            return probe.connect_ex(self.socket_path) == 0
+            probe.settimeout(1.0)
+            try:
+                probe.connect(self.socket_path)
+                return probe.recv(8) == b"NBDMAGIC"
+            except OSError:
+                return False
 
     def stop(self) -> None:
         """End the child and wait for it; a writable image is complete and closed after that."""
