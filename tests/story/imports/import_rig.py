@@ -41,7 +41,8 @@ class ImportRig:
     clock: ManualClock = field(default_factory=ManualClock)
 
     def __post_init__(self) -> None:
-        self.cloud.clock = self.clock
+        if isinstance(self.cloud, FakeCloud):
+            self.cloud.clock = self.clock
         self.database = Database.open(f"sqlite:///{self.folder}/home.db", durable=False)
         Base.metadata.create_all(self.database.engine)
         self.services = Services(self.database, self.clock, OWNER, self._open)
