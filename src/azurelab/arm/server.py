@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
@@ -85,13 +86,21 @@ class Server:
         self._ready.set()
         await asyncio.gather(*tasks)
 
+    def _cut(self) -> None:
+        for server, _ in self._servers:
+            for connection in list(server.server_state.connections):
+                transport = getattr(connection, "transport", None)
+                if transport is not None:
+                    transport.abort()
+
     def stop(self) -> None:
-        """Open requests get a moment; idle TLS connections, whose peers would have to say goodbye, do not."""
+        """Open requests get a moment; then connections are cut, for TLS peers need not say goodbye."""
         for server, _ in self._servers:
             server.should_exit = True
-        self._thread.join(0.3)
-        for server, _ in self._servers:
-            server.force_exit = True
+        if self.loop is not None and self._thread.is_alive():
+            self._thread.join(0.15)
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self.loop.call_soon_threadsafe(self._cut)
         self._thread.join(10)
         for _, sock in self._servers:
             sock.close()

@@ -73,7 +73,9 @@ def delete(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any]
         arm.check_group(ctx.id)
         before = arm.lab.store.get(ctx.id.text)
         if before is None:
-            return Response(ctx.type.delete_missing)
+            headers: dict[str, str] = {}
+            arm.lab.throttle.spend(call, verb.bucket, headers)
+            return Response(ctx.type.delete_missing, None, headers)
         arm.lab.locks.check_delete(ctx.id.text)
         ctx.before = before
         return _accept(arm, ctx, verb, call, fault, verb.existing)
