@@ -33,7 +33,7 @@ def add(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Connect a cloud. Without credentials azure-identity's default chain is used. Nothing is asked of the cloud yet."""
+    """Connect a cloud. Without credentials: azure-identity's default chain. Nothing is asked of the cloud yet."""
     terminal = terminal_of(context)
     if ca is not None and not ca.is_file():
         raise InvalidInput(field="ca", problem=f"there is no file {ca}")

@@ -118,7 +118,7 @@ def start(
     started = terminal.client.post("/v1/imports", body)
     begun = started.pop("plan", None)
     if begun is not None and "plan" not in body and not terminal.as_json:
-        print(plan_text(begun))
+        print(plan_text(begun, runs=True))
     _told(terminal, started, wait, f"Import {started['id']} of {started['vm']} has begun (node {started['node_id']}).")
 
 

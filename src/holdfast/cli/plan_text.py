@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -13,7 +14,11 @@ from holdfast.core.units import format_duration
 __all__ = ["plan_text", "undo_text"]
 
 MOST_MARKETS = 6  # more are tried, but nobody reads them; --json has all
-MOST_REASONS = 5
+MOST_REASONS = 3
+WIDTH = 110
+
+RETAIN, KEEP, DELETE_LATER = "retain", "keep", "delete after retention"
+AFTERWARDS = (RETAIN, KEEP, DELETE_LATER)
 
 _KINDS = {
     "virtualmachines": "machine",
@@ -25,17 +30,23 @@ _KINDS = {
 }
 
 
-def plan_text(plan: dict[str, Any]) -> str:
-    """Sections: what happens, the node, where it runs, downtime and price, findings, what cannot come back, digest."""
+def plan_text(plan: dict[str, Any], *, runs: bool = False) -> str:
+    """Sections: what happens, the node, where it runs, downtime and price, findings, what cannot come back, digest.
+
+    runs: the import has begun; otherwise the last line says that nothing was changed.
+    """
     sections = [
-        [f"Import of {plan['resource_group']}/{plan['vm_name']} in {plan['cloud']} ({plan['location']})", _gist(plan)],
+        [
+            f"Import of {plan['resource_group']}/{plan['vm_name']} in {plan['cloud']} ({plan['location']})",
+            *_wrapped(_gist(plan), "", ""),
+        ],
         _section("What happens, in order", _actions(plan)),
         _section("The node", _node(plan)),
         _section("Where it will run", _markets(plan)),
         _section("Downtime and price", _cost(plan)),
         _section("Findings", tables.finding_lines(plan["findings"])),
-        _section("What cannot come back as it was", [f"  · {text}" for text in plan["lost"]]),
-        [f"Digest {plan['digest']}. Nothing has been changed."],
+        _section("What cannot come back as it was", _losses(plan)),
+        [f"Digest {plan['digest']}." + ("" if runs else " Nothing has been changed.")],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
@@ -47,9 +58,14 @@ def undo_text(plan: dict[str, Any]) -> str:
         _section("What happens, in order", [f"  {n:>2}. {step}" for n, step in enumerate(plan["steps"], 1)]),
         _section("Given back", [f"  · {short(ref)}" for ref in plan["kept"]]),
         _section("Deleted", [f"  · {short(ref)}" for ref in plan["deleted"]]),
-        _section("What cannot come back as it was", [f"  · {text}" for text in plan["lost"]]),
+        _section("What cannot come back as it was", _losses(plan)),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _losses(plan: dict[str, Any]) -> Iterator[str]:
+    for text in plan["lost"]:
+        yield from _wrapped(text, "  · ", "    ")
 
 
 def short(ref: str) -> str:
@@ -79,26 +95,48 @@ def _gist(plan: dict[str, Any]) -> str:
 
 
 def _actions(plan: dict[str, Any]) -> Iterator[str]:
-    """Equal neighbours (four disks, one sentence) are one line."""
-    for number, (verb, about, reason, back, names) in enumerate(_grouped(plan["actions"]), 1):
-        what = f"{about} {names[0]}" if len(names) == 1 else f"{len(names)} × {about}: {', '.join(names)}"
-        yield f"  {number:>2}. {verb} {what}"
-        yield f"      why: {reason}; back: {back}"
+    """Equal things in a row are one line, and so are all that are retained for the same reason."""
+    actions = plan["actions"]
+    deleted_later = {action["ref"] for action in actions if action["verb"] == DELETE_LATER}
+    retained = {action["ref"] for action in actions if action["verb"] == RETAIN}
+    for number, (verb, reason, back, refs) in enumerate(_grouped(actions, retained), 1):
+        then = ", then delete" if verb == RETAIN and set(refs) <= deleted_later else ""
+        yield from _wrapped(f"{verb} {_counted(refs)}{then}", f"  {number:>2}. ", "      ")
+        yield from _wrapped(f"why: {reason}; back: {back}", "      ", "        ")
 
 
-def _grouped(actions: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str, list[str]]]:
-    group: tuple[str, str, str, str, list[str]] | None = None
+def _grouped(actions: list[dict[str, Any]], retained: set[str]) -> Iterator[tuple[str, str, str, list[str]]]:
+    groups: list[tuple[str, str, str, list[str]]] = []
     for action in actions:
-        kind, _, name = short(action["ref"]).rpartition(" ")
-        key = (action["verb"], kind, action["reason"], action["reversible_by"])
-        if group is not None and group[:4] == key:
-            group[4].append(name)
-            continue
-        if group is not None:
-            yield group
-        group = (*key, [name])
-    if group is not None:
-        yield group
+        verb, ref, key = action["verb"], action["ref"], (action["verb"], action["reason"], action["reversible_by"])
+        if verb == DELETE_LATER and ref in retained:
+            continue  # said where it is retained
+        candidates = groups if verb in AFTERWARDS else groups[-1:]
+        for group in candidates:
+            if group[:3] == key:
+                group[3].append(ref)
+                break
+        else:
+            groups.append((*key, [ref]))
+    yield from groups
+
+
+def _counted(refs: list[str]) -> str:
+    """`disks a, b; network card c`."""
+    by_kind: dict[str, list[str]] = {}
+    for ref in refs:
+        kind, _, name = short(ref).rpartition(" ")
+        by_kind.setdefault(kind, []).append(name)
+    return "; ".join(f"{kind}{_plural(kind, len(names))} {', '.join(names)}".strip() for kind, names in by_kind.items())
+
+
+def _plural(kind: str, count: int) -> str:
+    return "" if count == 1 or not kind else "es" if kind.endswith("s") else "s"
+
+
+def _wrapped(text: str, first: str, rest: str) -> Iterator[str]:
+    yield from textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False,
+                             break_on_hyphens=False)  # fmt: skip
 
 
 def _node(plan: dict[str, Any]) -> Iterator[str]:
@@ -130,19 +168,29 @@ def _markets(plan: dict[str, Any]) -> Iterator[str]:
         kind = "spot" if last["spot"] else "on-demand"
         yield f"      … {len(markets) - MOST_MARKETS} more, the last one {last['size']} {kind}"
     if plan["funnel"]:
-        yield "  Sizes: " + " → ".join(f"{count} {title}" for title, count in plan["funnel"])
-    reasons = Counter(one["reasons"][0] for one in plan["unsupported"] if one["reasons"])
+        yield from _wrapped(" → ".join(_funnel(plan["funnel"])), "  Sizes: ", "         ")
+    reasons = Counter(one["reasons"][-1] for one in plan["unsupported"] if one["reasons"])
     if reasons:
-        yield f"  {len(plan['unsupported'])} sizes do not qualify; most often:"
-        for reason, count in reasons.most_common(MOST_REASONS):
-            yield f"      {count:>3} × {reason}"
+        often = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(MOST_REASONS))
+        text = f"{len(plan['unsupported'])} sizes do not qualify, most often because of: {often}. --json has each."
+        yield from _wrapped(text, "  ", "  ")
+
+
+def _funnel(stages: list[list[Any]]) -> Iterator[str]:
+    """Only the rules that some size failed."""
+    before: int | None = None
+    for title, remain in stages:
+        if remain != before:
+            yield f"{remain} {title}"
+        before = remain
 
 
 def _cost(plan: dict[str, Any]) -> Iterator[str]:
     downtime, price = plan["downtime"], plan["price"]
     if downtime["usual_s"]:
         parts = ", ".join(f"{name} {seconds} s" for name, seconds in downtime["parts"].items())
-        yield f"  down for about {_span(downtime['usual_s'])} (at best {_span(downtime['least_s'])}): {parts}"
+        text = f"down for about {_span(downtime['usual_s'])} (at best {_span(downtime['least_s'])}): {parts}"
+        yield from _wrapped(text, "  ", "    ")
     else:
         yield "  no downtime: the machine is off; it is started once, proven, and stopped again"
     now, spot, regular = (_money(price[key]) for key in ("before", "after_spot", "after_on_demand"))

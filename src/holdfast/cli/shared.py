@@ -77,7 +77,8 @@ class Terminal:
     def console(self) -> Console:
         from rich.console import Console
 
-        return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        # In a pipe or a file nothing folds: a line is a row, for whoever greps it.
+        return Console(highlight=False, width=None if sys.stdout.isatty() else 400)
 
     def confirmed(self, question: str, yes: bool) -> bool:
         """True without asking where --yes was given or nobody can be asked."""

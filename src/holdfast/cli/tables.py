@@ -17,6 +17,7 @@ __all__ = ["address", "clouds", "finding_lines", "findings", "import_", "imports
            "nodes", "operation", "operations", "refusals", "tokens"]  # fmt: skip
 
 _GOOD = {"imported", "active", "done", "running", "finished", "undone", "HEALTHY"}
+_WHOLE = {"IMPORT", "NODE", "OPERATION", "STATE", "VM", "POWER"}  # what people copy stays in one piece
 _BAD = {"failed", "stuck", "error", "UNHEALTHY"}
 
 
@@ -185,7 +186,7 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], none: str) -> R
         return Text(none)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in titles:
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title in _WHOLE)
     for row in rows:
         table.add_row(*(_coloured(cell) for cell in row))
     return table
