@@ -49,7 +49,7 @@ class WireFault:
 
     kind: `refuse` (answer `status` with `code`, nothing happens), `lose` (it happens, the connection breaks), `drop`
     (nothing happens, the connection breaks), `fail` (it happens, and the operation says that it failed with `code`),
-    `half` (like `fail`, and the resource says so too).
+    `half` (like `fail`, and a resource that was PUT says so too).
     """
 
     method: str
@@ -258,6 +258,7 @@ class FakeArm:
     def _resource(self, request: Seen, path: str) -> tuple[int, dict[str, str], Any]:
         last = path.rsplit("/", 1)[-1].lower()
         if last == "instanceview":
+            self._count_down(path.rsplit("/", 1)[0])
             return 200, {}, self._view(path.rsplit("/", 1)[0])
         if request.method == "POST":
             machine = path.rsplit("/", 1)[0]
@@ -309,7 +310,7 @@ class FakeArm:
         name = str(next(self._numbers))
         if self._failing is not None:
             error = (self._failing.code, self._failing.message)
-            if self._failing.kind == "half" and self.cloud.exists(resource):
+            if self._failing.kind == "half" and self._failing.method == "PUT" and self.cloud.exists(resource):
                 self.cloud.change(resource, "properties.provisioningState", "Failed")
         self._operations[name] = _Operation(self.polls, resource.lower(), error)
         if self.polls and self.cloud.exists(resource) and error is None:

@@ -209,7 +209,7 @@ class ProbeResult:
 
 class Inventory(Protocol):
     def observe(self, resource_group: str | None = None) -> Iterator[Observation]:
-        """All machines, by list calls only."""
+        """All machines, by list calls only. An absent resource group is NotFound where the cloud knows groups."""
 
     def describe(self, machine: str) -> Facts:
         """The machine and all it owns. Raises NotFound."""

@@ -150,6 +150,7 @@ def test_losses_of_a_machine_are_named() -> None:
         "TIME_CREATED": LossKind.REPLACED,
         "OS_PROFILE": LossKind.NOT_ACCEPTED,
         "IMAGE_REFERENCE": LossKind.NOT_ACCEPTED,
+        "CREATE_OPTION": LossKind.NOT_ACCEPTED,
         "SYSTEM_IDENTITY": LossKind.REPLACED,
     }
 

@@ -47,6 +47,7 @@ _HEADER_KINDS = {
 _RESOURCE_HEADER = "x-ms-ratelimit-remaining-resource"
 _WINDOW = re.compile(r"(?:3|30)Min$")
 _LOOK_S = 0.2  # how often a waiting request looks again; shorter only burns CPU, longer wastes refilled tokens
+_LONGEST_CLOSED_S = 3600.0
 _RESERVE = 0.1  # share of a bucket that only urgent requests may spend
 
 
@@ -103,6 +104,8 @@ class _Bucket:
         self.filled_at_s = now_s
 
     def admits(self, priority: Priority, now_s: float) -> bool:
+        if self.closed_until_s - now_s > _LONGEST_CLOSED_S:
+            self.closed_until_s = 0.0  # the clock was set back meanwhile: no answer ever asked for so long
         if now_s < self.closed_until_s or any(n and other < priority for other, n in self.waiting.items()):
             return False
         floor = 0.0 if priority <= Priority.USER or not isfinite(self.capacity) else self.capacity * _RESERVE

@@ -57,6 +57,13 @@ def _of_machine(machine: Document) -> Iterator[Loss]:
             "properties.storageProfile.imageReference",
             "Azure takes no imageReference with an existing OS disk: the document no longer says which image it was.",
         )
+    if any(disk.get("createOption", "Attach") != "Attach" for disk in (Vm.os_disk(machine), *Vm.data_disks(machine))):
+        yield Loss(
+            "CREATE_OPTION",
+            LossKind.NOT_ACCEPTED,
+            "properties.storageProfile",
+            "The createOption of its disks becomes Attach: they exist, so they are not made from an image or empty.",
+        )
     if Vm.system_identity(machine) is not None:
         yield Loss(
             "SYSTEM_IDENTITY",

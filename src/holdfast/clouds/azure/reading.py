@@ -71,7 +71,7 @@ class Reader:
         return power_of(view), agent_of(view)
 
     def documents(self, type_name: str, resource_group: str | None = None) -> Iterator[Document]:
-        """All resources of a type, in the subscription or in one group (absent group: none)."""
+        """All resources of a type, in the subscription or in one group. Raises ResourceMissing for an absent group."""
         version = version_of_type(type_name)
         scope = self._arm.subscription_path
         if resource_group is not None:
@@ -86,8 +86,14 @@ class Reader:
                     yield document
 
     def observe(self, resource_group: str | None = None) -> Iterator[Observation]:
-        """Four list calls, however many machines there are: models, states, cards, addresses."""
-        machines = list(self.documents(VIRTUAL_MACHINE, resource_group))
+        """Four list calls, however many machines there are: models, states, cards, addresses.
+
+        Raises NotFound for a resource group that does not exist.
+        """
+        try:
+            machines = list(self.documents(VIRTUAL_MACHINE, resource_group))
+        except ResourceMissing as exc:
+            raise NotFound(kind="resource group", name=resource_group) from exc
         if not machines:
             return
         views = self._views()

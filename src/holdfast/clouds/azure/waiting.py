@@ -38,6 +38,7 @@ _OTHER_DEADLINE_S = 30 * 60.0
 
 _MANY = 40  # waiting for one kind: from here on a list call is cheaper than single questions
 _LISTED = ("virtualmachines", "disks", "snapshots", "networkinterfaces", "publicipaddresses")
+_TELL_EVERY_S = 5.0  # a line of progress is a row in the record: more often would tell nobody more
 _SLICE_S = 1.0  # how late a cancel or a lost lease is noticed while waiting
 
 
@@ -106,7 +107,7 @@ class Waiter:
         """`ask` returns (done, result, Retry-After)."""
         began_s = self._now_s()
         deadline_s = began_s + _deadline_s(ref)
-        step_s = self._first_s
+        step_s, tell_at_s = self._first_s, _TELL_EVERY_S / 2
         with self._among_others(ref) as crowd:
             while True:
                 call.check()
@@ -121,7 +122,10 @@ class Waiter:
                         ref=ref,
                         waited_s=round(self._now_s() - began_s),
                     )
-                call.progress(None, f"{doing}: Azure is at it for {round(self._now_s() - began_s)} s")
+                waited_s = self._now_s() - began_s
+                if waited_s >= tell_at_s:
+                    call.progress(None, f"{doing}: Azure is at it for {round(waited_s)} s")
+                    tell_at_s = waited_s + _TELL_EVERY_S
                 self._sleep(call, self._pause_s(pause_s, step_s))
                 step_s = min(self._most_s, step_s * 1.6)
 
