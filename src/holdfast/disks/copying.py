@@ -24,6 +24,7 @@ from holdfast.disks.planning import WindowWork, ZeroRun, tracked_work, window_wo
 from holdfast.disks.readers.protocol import ChangeList, Reader
 from holdfast.disks.scanning import pieces, scan_piece, scan_window
 from holdfast.disks.system.buffers import Buffer
+from holdfast.disks.system.linux import is_zero
 from holdfast.disks.writers.protocol import Writer
 
 __all__ = ["copy_disk", "request_bytes"]
@@ -230,6 +231,8 @@ class _Run:
         base = work.window * ENTRIES_PER_PAGE
         read = written = zeroed = 0
         landed: list[Extent] = []
+        clean = self.writer.traits.reads_zero and (book is None or book.virgin)
+        fine = self.writer.traits.granularity <= _BLOCK
         for at, stop in pieces(work.data, buffer.size):
             self.reader.read_into(at, buffer.view[: stop - at])
             read += stop - at
@@ -237,11 +240,12 @@ class _Run:
             position = at // geometry.chunk_bytes - base
             page[position * ENTRY_BYTES : (position + len(entries)) * ENTRY_BYTES] = b"".join(entries)
             for run_start, run_end in _runs(entries, at, stop, geometry.chunk_bytes):
+                if clean and fine:
+                    run_start, run_end = _trimmed(buffer, at, run_start, run_end)
                 self.budget.spend(run_end - run_start)
                 self.writer.write(run_start, buffer.view[run_start - at : run_end - at])
                 written += run_end - run_start
                 landed.append(Extent(run_start, run_end))
-        clean = self.writer.traits.reads_zero and (book is None or book.virgin)
         if not clean:
             for zero in self._zeroed(work, page):
                 self.writer.write_zeros(zero.start, zero.size_bytes)
@@ -271,6 +275,18 @@ class _Run:
             else:
                 result.append(Extent(start, end, Kind.ZERO))
         return result
+
+
+def _trimmed(buffer: Buffer, base: int, start: int, end: int) -> tuple[int, int]:
+    """A run without the zero blocks of 4 KiB at its ends, so that a sparse target stays as sparse as its source."""
+    while end - start > _BLOCK and is_zero(buffer.address + start - base, _BLOCK):
+        start += _BLOCK
+    while end - start > _BLOCK:
+        last = (end - 1) // _BLOCK * _BLOCK
+        if last <= start or not is_zero(buffer.address + last - base, end - last):
+            break
+        end = last
+    return start, end
 
 
 def _runs(entries: list[bytes], start: int, end: int, chunk_bytes: int) -> Iterator[tuple[int, int]]:

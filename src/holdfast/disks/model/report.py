@@ -45,7 +45,7 @@ class Progress:
 class Watcher(Protocol):
     """Told of progress, from any thread, several times a second at most; must return quickly."""
 
-    def __call__(self, progress: Progress) -> None: ...
+    def __call__(self, progress: Progress, /) -> None: ...
 
 
 class Meter:
