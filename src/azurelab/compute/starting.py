@@ -59,7 +59,8 @@ class Compute:
         lab = self._lab
         add_controls(lab)
         self.disks.sweep(_named_volumes(lab.store))
-        built = guest_image.find()
+        # Real guests need the image; without guests it is only used where it happens to be there.
+        built = guest_image.ensure() if lab.guests_kind == "qemu" else guest_image.find()
         if built is not None:
             volume = self.disks.ensure_image(f"guest-{built.key}", built.disk)
             lab.services[GUEST_IMAGE_SERVICE] = volume.id
