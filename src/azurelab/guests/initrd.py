@@ -9,8 +9,7 @@ from azurelab.guests.modules import load_order
 
 __all__ = ["MODULES", "initrd"]
 
-# isofs, vfat and nls_ascii: so that somebody can mount what they attach; sd_mod for disks on a SCSI controller
-MODULES = [
+MODULES = (
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
@@ -18,12 +17,9 @@ MODULES = [
     "virtio_rng",
     "ext4",
     "qemu_fw_cfg",
-    "evdev",
+    "evdev",  # evdev and button: the power button
     "button",
-    "isofs",
-    "vfat",
-    "nls_ascii",
-]
+)
 APPLETS = ["sh", "mount", "insmod", "usleep", "findfs", "switch_root", "poweroff", "sleep"]
 
 
