@@ -190,11 +190,14 @@ class Waiter:
         """Whether the shared list says that the resource is still being changed. A doubt is a no: one asks itself."""
         if crowd is None or crowd.waiting < _MANY:
             return False
-        with crowd.lock:
-            if self._now_s() - crowd.listed_at_s >= self._list_every_s:
-                crowd.unfinished = self._unfinished(ref)
-                crowd.listed_at_s = self._now_s()
-            return ref.lower() in crowd.unfinished
+        # One asks for all; the others go on with what was known, and do not queue behind a list call that hangs.
+        if self._now_s() - crowd.listed_at_s >= self._list_every_s and crowd.lock.acquire(blocking=False):
+            try:
+                crowd.unfinished, crowd.listed_at_s = self._unfinished(ref), self._now_s()
+            finally:
+                crowd.lock.release()
+        is_fresh = self._now_s() - crowd.listed_at_s < 3 * self._list_every_s
+        return is_fresh and ref.lower() in crowd.unfinished
 
     def _unfinished(self, ref: str) -> frozenset[str]:
         kind = parse_id_or_none(ref)
