@@ -221,10 +221,17 @@ class Connection:
             self._take_answer()
         if request.command != wire.CMD_FLUSH:
             self._raise_error()
+        if request.command in (wire.CMD_WRITE, wire.CMD_WRITE_ZEROES):
+            self._await_overlapping(request.offset, request.offset + request.size)
         self._handle += 1
         self._waiting[self._handle] = request
         head = wire.REQUEST.pack(wire.REQUEST_MAGIC, 0, request.command, self._handle, request.offset, request.size)
         self._send(head, payload)
+
+    def _await_overlapping(self, start: int, end: int) -> None:
+        """Requests in flight have no order: a write waits for earlier ones that touch the same bytes."""
+        while any(w.offset < end and start < w.offset + w.size for w in self._waiting.values()):
+            self._take_answer()
 
     # -- answers -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,349 @@
+"""The NBD client against two servers that others wrote, well and badly behaved."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from holdfast.disks.changes import changes_of
+from holdfast.disks.errors import DiskNotFound, DiskUsage, NoSpaceLeft, ReadFailed, WireBroken, WriteFailed
+from holdfast.disks.jobs import CopyJob, diff, run_copy
+from holdfast.disks.model.extents import Extent
+from holdfast.disks.model.locator import Locator
+from holdfast.disks.nbd import wire
+from holdfast.disks.nbd.wire import parse_address
+from holdfast.disks.readers.nbd import NbdReader
+from holdfast.disks.writers.nbd import NbdWriter
+
+MIB = 1 << 20
+needs_qemu = pytest.mark.skipif(shutil.which("qemu-nbd") is None, reason="qemu-utils are not installed")
+needs_nbdkit = pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
+
+
+@contextmanager
+def serving(folder: Path, *command: str) -> Iterator[str]:
+    """A server started with `{socket}` in its command, until the block ends."""
+    path = folder / f"s{random.getrandbits(32):x}"
+    child = subprocess.Popen([word.replace("{socket}", str(path)) for word in command], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    try:
+        while True:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(1)
+                try:
+                    probe.connect(str(path))
+                    if probe.recv(8) == b"NBDMAGIC":
+                        break
+                except OSError:
+                    pass
+            assert child.poll() is None, "the server ended"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield f"nbd+unix:///?socket={path}"
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def qemu_nbd(image: Path, format_: str, *more: str) -> tuple[str, ...]:
+    return ("qemu-nbd", "--persistent", "--shared=16", "--socket={socket}", "-f", format_, *more, str(image))
+
+
+def nbdkit(*words: str) -> tuple[str, ...]:
+    return ("nbdkit", "-f", "-U", "{socket}", *words)
+
+
+def sample(folder: Path, size: int = 24 * MIB, seed: int = 1) -> Path:
+    rng = random.Random(seed)
+    path = folder / f"sample{seed}.raw"
+    with open(path, "wb") as file:
+        file.truncate(size)
+        for _ in range(12):
+            file.seek(rng.randrange(size - MIB) // 512 * 512)
+            file.write(rng.randbytes(rng.randrange(1, 200) * 512))
+    return path
+
+
+@needs_qemu
+def test_random_reads_and_holes_agree_with_the_file(tmp_path: Path) -> None:
+    raw = sample(tmp_path)
+    content = raw.read_bytes()
+    rng = random.Random(2)
+    with serving(tmp_path, *qemu_nbd(raw, "raw", "--read-only")) as url:
+        reader = NbdReader(url, "sample")
+        for _ in range(200):
+            start = rng.randrange(len(content))
+            size = min(rng.choice([1, 511, 4096, 70000, 3 * MIB]), len(content) - start)
+            buffer = memoryview(bytearray(b"?" * size))
+            reader.read_into(start, buffer)
+            assert bytes(buffer) == content[start : start + size]
+        data = list(reader.extents(0, reader.size_bytes))
+        reader.close()
+
+    outside = bytearray(content)
+    for extent in data:
+        outside[extent.start : extent.end] = bytes(extent.size_bytes)
+    assert not any(outside)
+    assert sum(e.size_bytes for e in data) < len(content)
+
+
+@needs_qemu
+@pytest.mark.parametrize("format_", ["raw", "qcow2"])
+def test_random_writes_and_zeros_are_there_after_a_flush(tmp_path: Path, format_: str) -> None:
+    rng = random.Random(3)
+    size = 16 * MIB
+    image, model = tmp_path / "w.img", bytearray(size)
+    subprocess.run(["qemu-img", "create", "-q", "-f", format_, str(image), str(size)], check=True)
+    with serving(tmp_path, *qemu_nbd(image, format_)) as url:
+        writer = NbdWriter(url, "target", size)
+        for _ in range(120):
+            start = rng.randrange(size)
+            count = min(rng.choice([1, 512, 4096, 100_000, 2 * MIB]), size - start)
+            if rng.random() < 0.4:
+                writer.write_zeros(start, count)
+                model[start : start + count] = bytes(count)
+            else:
+                data = rng.randbytes(count)
+                writer.write(start, memoryview(data))
+                model[start : start + count] = data
+        writer.flush()
+        back = writer.read_back()
+        buffer = memoryview(bytearray(size))
+        back.read_into(0, buffer)
+        back.close()
+        writer.finish()
+
+        assert bytes(buffer) == bytes(model)
+
+
+@needs_qemu
+def test_copy_into_an_export_updates_and_resumes(tmp_path: Path) -> None:
+    source, image = sample(tmp_path), tmp_path / "t.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), str(24 * MIB)], check=True)
+    with serving(tmp_path, *qemu_nbd(image, "qcow2", "--discard=unmap")) as url:
+        run_copy(CopyJob(Locator(str(source)), Locator(url), digests=str(tmp_path / "L")))
+        with open(source, "r+b") as file:
+            file.write(bytes(3 * MIB))
+        report = run_copy(CopyJob(Locator(str(source)), Locator(url), base=str(tmp_path / "L"), verify="full"))
+
+        assert diff(Locator(str(source)), Locator(url)).equal
+        assert report.written_bytes == 0
+
+
+@needs_qemu
+def test_dirty_bitmap_names_the_changed_extents(tmp_path: Path) -> None:
+    image = tmp_path / "b.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "16M"], check=True)
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 1 0 8M", str(image)], check=True, capture_output=True)
+    target, listed = tmp_path / "t.raw", tmp_path / "L"
+    run_copy(CopyJob(Locator(str(image)), Locator(str(target)), digests=str(listed), chain="bitmap:b0"))
+    subprocess.run(["qemu-img", "bitmap", "--add", str(image), "b0"], check=True)
+    writes = ["-c", "write -P 7 4M 64k", "-c", "write -z 1M 128k"]
+    subprocess.run(["qemu-io", "-f", "qcow2", *writes, str(image)], check=True, capture_output=True)
+
+    with serving(tmp_path, *qemu_nbd(image, "qcow2", "--read-only", "-B", "b0")) as url:
+        changes = changes_of(Locator(url), bitmap="b0", chain="bitmap:b1")
+        assert changes is not None
+        assert changes.extents == [Extent(MIB, MIB + 131072), Extent(4 * MIB, 4 * MIB + 65536)]
+        report = run_copy(CopyJob(Locator(url), Locator(str(target)), base=str(listed), changes=changes))
+        assert diff(Locator(url), Locator(str(target))).equal
+        with pytest.raises(DiskUsage):
+            changes_of(Locator(url), bitmap="nonsense")
+
+    assert report.read_bytes == 131072 + 65536
+    assert report.zeroed_bytes == 131072
+
+
+@needs_nbdkit
+def test_nbdkit_is_read_and_written(tmp_path: Path) -> None:
+    source = sample(tmp_path, seed=4)
+    with serving(tmp_path, *nbdkit("memory", "24M")) as url:
+        run_copy(CopyJob(Locator(str(source)), Locator(url)))
+
+        assert diff(Locator(str(source)), Locator(url)).equal
+
+
+@needs_nbdkit
+def test_server_without_structured_replies_or_zeroing_still_works(tmp_path: Path) -> None:
+    source = sample(tmp_path, seed=5)
+    with serving(tmp_path, *nbdkit("--no-sr", "--filter=nozero", "memory", "24M")) as url:
+        run_copy(CopyJob(Locator(str(source)), Locator(url), overwrite=True))
+
+        assert diff(Locator(str(source)), Locator(url)).equal
+
+
+@needs_nbdkit
+@pytest.mark.parametrize("kind", ["pread", "pwrite", "zero"])
+def test_errors_of_a_server_are_raised_and_the_repeat_finishes(tmp_path: Path, kind: str) -> None:
+    source = sample(tmp_path, seed=6)
+    listed, target = tmp_path / "L", tmp_path / "t.img"
+    target.write_bytes(b"old" * (8 * MIB))
+    broken = nbdkit("--filter=error", "file", str(target), f"error-{kind}=EIO", f"error-{kind}-rate=100%")
+    job = CopyJob(Locator(str(source)), Locator(""), digests=str(listed), overwrite=True)
+    with serving(tmp_path, *broken) as url:
+        if kind == "pread":
+            with pytest.raises(ReadFailed):
+                diff(Locator(url), Locator(str(source)))
+        else:
+            with pytest.raises(WriteFailed):
+                run_copy(CopyJob(job.source, Locator(url), digests=job.digests, overwrite=True))
+            assert not listed.exists()
+
+    with serving(tmp_path, *nbdkit("file", str(target))) as url:
+        run_copy(CopyJob(job.source, Locator(url), digests=job.digests, overwrite=True))
+
+    assert target.read_bytes() == source.read_bytes()
+
+
+@needs_nbdkit
+def test_slow_server_keeps_several_requests_in_flight(tmp_path: Path) -> None:
+    source = sample(tmp_path, size=4 * MIB, seed=7)
+    with serving(tmp_path, *nbdkit("--filter=delay", "file", str(source), "delay-read=100ms")) as url:
+        reader = NbdReader(url, "slow")
+        began = time.monotonic()
+        reader.read_into(0, memoryview(bytearray(2 * MIB)))
+        took = time.monotonic() - began
+        reader.close()
+
+    assert took < 0.1 * 8 * 0.7  # eight requests of 256 KiB, one after the other, would take 0.8 s
+
+
+@needs_nbdkit
+def test_full_server_says_no_space(tmp_path: Path) -> None:
+    source = sample(tmp_path, seed=8)
+    full = nbdkit("--filter=error", "memory", "24M", "error-pwrite=ENOSPC", "error-pwrite-rate=100%")
+    with serving(tmp_path, *full) as url, pytest.raises(NoSpaceLeft):
+        run_copy(CopyJob(Locator(str(source)), Locator(url)))
+
+
+@needs_nbdkit
+def test_export_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
+    source = sample(tmp_path, seed=9)
+    with serving(tmp_path, *nbdkit("--filter=truncate", "file", str(source), "truncate=8M")) as url:
+        reader = NbdReader(url, "short")
+
+        with pytest.raises(ReadFailed):
+            reader.read_into(8 * MIB - 4096, memoryview(bytearray(8192)))
+        reader.close()
+
+
+@needs_nbdkit
+def test_server_that_ends_in_the_middle_is_told(tmp_path: Path) -> None:
+    source = sample(tmp_path, seed=10)
+    with (
+        serving(
+            tmp_path, *nbdkit("--filter=exitwhen", "file", str(source), f"exit-when-file-created={tmp_path}/go")
+        ) as url,
+        pytest.raises((WireBroken, DiskNotFound)),
+    ):
+        reader = NbdReader(url, "dying")
+        try:
+            (tmp_path / "go").touch()
+            deadline = time.monotonic() + 15
+            while time.monotonic() < deadline:
+                NbdReader(url, "dying").close()
+                time.sleep(0.1)
+        finally:
+            reader.close()
+
+
+# -- a server that lies, made here ----------------------------------------------------------------------------------
+
+
+def lying_server(folder: Path, reply: bytes, *, magic: int = wire.INIT_MAGIC) -> str:
+    """Agrees to everything, exports 1 MiB, and answers the first request with `reply` after its handle's place `H`."""
+    path = folder / f"liar{random.getrandbits(32):x}"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(4)
+
+    def serve() -> None:
+        with listener:
+            connection, _ = listener.accept()
+        with connection:
+            connection.sendall(struct.pack(">QQH", magic, wire.OPTION_MAGIC, 3))
+            connection.recv(4)
+            while head := connection.recv(16, socket.MSG_WAITALL):
+                _, option, size = struct.unpack(">QII", head)
+                if size:
+                    connection.recv(size, socket.MSG_WAITALL)
+                about = struct.pack(">QI", wire.OPTION_REPLY_MAGIC, option)
+                if option == wire.OPT_GO:
+                    info = struct.pack(">HQH", wire.INFO_EXPORT, MIB, 1)
+                    connection.sendall(about + struct.pack(">II", wire.REP_INFO, len(info)) + info)
+                    connection.sendall(about + struct.pack(">II", wire.REP_ACK, 0))
+                    break
+                connection.sendall(about + struct.pack(">II", wire.REP_ACK, 0))
+            request = connection.recv(28, socket.MSG_WAITALL)
+            if len(request) == 28:
+                connection.sendall(reply.replace(b"HHHHHHHH", request[8:16]))
+                connection.recv(1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"nbd+unix:///?socket={path}"
+
+
+def chunk(kind: int, payload: bytes, size: int | None = None) -> bytes:
+    head = struct.pack(">IHH", wire.STRUCTURED_MAGIC, 1, kind) + b"HHHHHHHH"
+    return head + struct.pack(">I", len(payload) if size is None else size) + payload
+
+
+LIES = {
+    "a wrong magic number": b"\0\0\0\0" + bytes(20),
+    "an answer to another question": struct.pack(">IIQ", wire.SIMPLE_MAGIC, 0, 999),
+    "data outside what was asked": chunk(1, struct.pack(">Q", 1 << 30) + bytes(8)),
+    "a huge error": chunk(0x8001, b"", 1 << 31),
+    "an unknown kind": chunk(77, bytes(4)),
+    "half an answer, then silence": struct.pack(">IIQ", wire.SIMPLE_MAGIC, 0, 0)[:9],
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_server_that_lies_breaks_the_wire_and_nothing_else(tmp_path: Path, lie: str) -> None:
+    from holdfast.disks.nbd.connection import Connection
+
+    connection = Connection(parse_address(lying_server(tmp_path, LIES[lie])), "liar", timeout_s=0.5)
+
+    with pytest.raises(WireBroken):
+        connection.read_into(0, memoryview(bytearray(4096)))
+    connection.close()
+
+
+def test_structured_answer_that_leaves_a_gap_is_a_failed_read(tmp_path: Path) -> None:
+    from holdfast.disks.nbd.connection import Connection
+
+    short = chunk(1, struct.pack(">Q", 0) + bytes(100))
+    connection = Connection(parse_address(lying_server(tmp_path, short)), "liar", timeout_s=2)
+
+    with pytest.raises(ReadFailed, match="short"):
+        connection.read_into(0, memoryview(bytearray(4096)))
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [("nbd+unix:///x", "names no socket"), ("nbd:///x", "not an NBD address"), ("http://x/", "not an NBD address")],
+)
+def test_addresses_that_are_none_are_told(url: str, problem: str) -> None:
+    with pytest.raises(DiskUsage, match=problem):
+        parse_address(url)
+
+
+def test_addresses_name_export_socket_host_and_port() -> None:
+    told = json.loads(json.dumps([vars(parse_address(u)) for u in ("nbd://h:99/e%20x", "nbd+unix:///e?socket=/s")]))
+
+    assert told == [
+        {"export": "e x", "socket_path": None, "host": "h", "port": 99},
+        {"export": "e", "socket_path": "/s", "host": None, "port": 10809},
+    ]
