@@ -15,7 +15,7 @@ from holdfast.market.deciding.replay.replaying import ON_DEMAND, Stretch
 __all__ = ["draw_bands", "draw_strips", "price_scale"]
 
 COLUMNS = 2000  # pixels of a wide screen; more is not seen
-DOWN_GREY = np.array([0.90, 0.90, 0.90])
+DOWN_GREY = np.array([0.93, 0.93, 0.93])
 PATH = "#111111"
 ON_DEMAND_COLOUR = np.array([0.30, 0.30, 0.34])
 DOWN_RED = np.array([0.84, 0.10, 0.11])

@@ -17,7 +17,12 @@ from holdfast.market.picturing.frontier import LAMBDAS, draw_frontier, frontier
 __all__ = ["check_plot_file", "plot_work", "write_plot"]
 
 # inches: a market, a policy, below the strips, the colour bar with its words, the frontier
-_ROW, _STRIP, _GAP, _BAR, _FRONTIER = 0.26, 0.19, 0.62, 0.95, 3.7
+_ROW, _STRIP, _GAP, _BAR, _FRONTIER = 0.26, 0.19, 0.62, 0.6, 3.7
+
+_COLOURS = (
+    *("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf"),
+    *("#aec7e8", "#98df8a", "#c5b0d5", "#c49c94"),
+)
 
 
 def check_plot_file(path: Path) -> Path:
@@ -102,15 +107,17 @@ def _upper_part(cmap: Any) -> Any:
     """Without the palest fifth, which reads as grey."""
     from matplotlib.colors import ListedColormap
 
-    return ListedColormap(cmap(np.linspace(0.22, 0.95, 256)))
+    return ListedColormap(cmap(np.linspace(0.34, 0.97, 256)))
 
 
 def _market_colours(count: int) -> Any:
+    """Red is kept for downtime, dark grey for on-demand."""
     from matplotlib import colormaps
+    from matplotlib.colors import to_rgb
 
-    if count <= 10:
-        return np.asarray(colormaps["tab10"](np.arange(count)))[:, :3]
-    return np.asarray(colormaps["turbo"](np.linspace(0.05, 0.95, count)))[:, :3]
+    if count <= len(_COLOURS):
+        return np.array([to_rgb(c) for c in _COLOURS[:count]])
+    return np.asarray(colormaps["viridis"](np.linspace(0.0, 1.0, count)))[:, :3]
 
 
 def _swatches(axes: Any, count: int, colours: Any) -> None:

@@ -13,7 +13,7 @@ from holdfast.market.deciding.replay.replaying import Setting, replay_cases
 
 __all__ = ["LAMBDAS", "FrontierPoint", "draw_frontier", "frontier"]
 
-LAMBDAS = (1.0, 3.0, 10.0, 30.0, 100.0)
+LAMBDAS = (3.0, 10.0, 30.0, 100.0)
 # Their choices depend on λ; the others are one point.
 _STYLES = {
     "oracle": ("#000000", "D"),
