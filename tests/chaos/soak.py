@@ -49,7 +49,7 @@ class Plan:
     refuse_deletes_s: float = 0.0  # no undo can succeed for so long
     kill_cleaning: int = 2  # kills while originals are cleaned up
     for_good: bool = False  # every third kill, while more than one worker is left
-    bound_s: float = 240.0
+    bound_s: float = 600.0
     faults: Faults = field(default_factory=Faults)
 
 

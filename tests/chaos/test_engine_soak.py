@@ -42,7 +42,7 @@ def test_worker_killed_three_times_finishes_or_undoes_every_import(tmp_path: Pat
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_killed_workers_on_sqlite(tmp_path: Path) -> None:
     report = on_sqlite(Plan(imports=200, kills=25, fails=0.1), tmp_path)
 
@@ -52,7 +52,7 @@ def test_killed_workers_on_sqlite(tmp_path: Path) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_kills_while_most_operations_unwind_and_nothing_can_be_deleted_for_a_while(tmp_path: Path) -> None:
     report = on_sqlite(Plan(imports=60, kills=12, fails=0.8, refuse_deletes_s=4.0), tmp_path)
 
@@ -60,7 +60,7 @@ def test_kills_while_most_operations_unwind_and_nothing_can_be_deleted_for_a_whi
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_scheduler_database_deleted_again_and_again(tmp_path: Path) -> None:
     report = on_sqlite(Plan(imports=60, kills=8, forget_scheduler=True), tmp_path)
 
@@ -68,7 +68,7 @@ def test_scheduler_database_deleted_again_and_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_killed_workers_on_postgresql_some_for_good(tmp_path: Path, cluster: Cluster | Given) -> None:
     report = on_postgresql(Plan(imports=200, workers=3, kills=25, for_good=True), tmp_path, cluster)
 
@@ -77,7 +77,7 @@ def test_killed_workers_on_postgresql_some_for_good(tmp_path: Path, cluster: Clu
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_frozen_workers_on_postgresql(tmp_path: Path, cluster: Cluster | Given) -> None:
     plan = Plan(imports=120, workers=3, kills=0, freezes=12, freeze_s=6.0, lease_s=2.0, pause_s=(2.0, 3.0))
 
@@ -88,7 +88,7 @@ def test_frozen_workers_on_postgresql(tmp_path: Path, cluster: Cluster | Given) 
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_database_server_restarted_under_load(tmp_path: Path, cluster: Cluster | Given) -> None:
     if not isinstance(cluster, Cluster):
         pytest.skip("a given server cannot be restarted")

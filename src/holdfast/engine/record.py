@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import CursorResult, Row, Table, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from holdfast.core.errors import HoldfastError, error_from_record, error_to_record
@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 __all__ = ["Record", "change_state", "claim", "log_event"]
 
 INTENT, DONE, REFUSED, FAILED = "intent", "done", "refused", "failed"
+
+_OPERATIONS, _STEPS, _EVENTS = (cast(Table, row.__table__) for row in (OperationRow, StepRow, EventRow))
+_FENCED = (
+    _OPERATIONS.update()
+    .where(
+        _OPERATIONS.c.id == bindparam("our_id"),
+        _OPERATIONS.c.generation == bindparam("our_generation"),
+        _OPERATIONS.c.owner == bindparam("our_owner"),
+    )
+    .returning(_OPERATIONS.c.cancel, _OPERATIONS.c.pivoted)
+)
+_CANCEL = select(_OPERATIONS.c.cancel, _OPERATIONS.c.pivoted).where(_OPERATIONS.c.id == bindparam("id"))
 
 _OFTEN_S = 1.0  # real seconds between two messages at the same percentage: a copy that counts bytes must not flood us
 
@@ -54,11 +66,8 @@ def log_event(
     fields: dict[str, Any] | None = None,
 ) -> None:
     """Append one line to the operation's story, in the caller's transaction."""
-    session.add(
-        EventRow(
-            operation=operation, at=at, kind=kind, step=step, text=text, percent=percent, fields=plain(fields) or None
-        )
-    )
+    values = {"operation": operation, "at": at, "kind": kind, "step": step, "text": text, "percent": percent}
+    session.execute(_EVENTS.insert(), values | {"fields": plain(fields) or None})
 
 
 def change_state(
@@ -139,23 +148,23 @@ class Record:
 
     # --- fenced writes -------------------------------------------------------------------------------------------
 
-    def fence(self, session: Session, **values: Any) -> None:
-        """Write `values` to the operation's row if it is still ours; raises LeaseLost otherwise."""
-        if self._update(session, values) == 0:
-            raise LeaseLost
+    def fence(self, session: Session, **values: Any) -> bool:
+        """Write `values` to the operation's row if it is still ours; raises LeaseLost otherwise.
 
-    def _update(self, session: Session, values: dict[str, Any], *conditions: Any) -> int:
-        statement = (
-            update(OperationRow)
-            .where(
-                OperationRow.id == self.id,
-                OperationRow.generation == self.generation,
-                OperationRow.owner == self.engine.worker.id,
-                *conditions,
-            )
-            .values(updated_at=self.engine.clock.now(), **values)
+        Returns whether a cancel was accepted that still wins.
+        """
+        found = self._update(session, values)
+        if found is None:
+            raise LeaseLost
+        return bool(found.cancel) and not found.pivoted
+
+    def _update(self, session: Session, values: dict[str, Any], *conditions: Any) -> Row[Any] | None:
+        """Through the table and not the mapped class: this runs several times for each step."""
+        statement = (_FENCED.where(*conditions) if conditions else _FENCED).values(
+            updated_at=self.engine.clock.now(), **values
         )
-        return _rows(session, statement)
+        ours = {"our_id": self.id, "our_generation": self.generation, "our_owner": self.engine.worker.id}
+        return session.execute(statement, ours).first()
 
     def take_event(self, session: Session, event: Event, cause: dict[str, Any] | None = None, **values: Any) -> None:
         """Change the state, fenced, and tell the feature in the same transaction."""
@@ -165,12 +174,6 @@ class Record:
         self.fence(session, state=new.value, **values)
         change_state(session, self.kind, self.id, self.engine.clock.now(), self.state, new, cause)
         self.state = new
-
-    def _cancel_requested(self, session: Session) -> bool:
-        asked = session.execute(
-            select(OperationRow.cancel, OperationRow.pivoted).where(OperationRow.id == self.id)
-        ).one()
-        return bool(asked.cancel) and not asked.pivoted
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
@@ -190,12 +193,11 @@ class Record:
         attempt = 1 if row is None else row.attempt + 1
         self._require_order(key, row)
         with self.engine.database.write() as session:
-            self.fence(session, step=key, step_title=title, percent=None, message=None)
-            if self._cancel_requested(session):
+            if self.fence(session, step=key, step_title=title, percent=None, message=None):
                 raise Cancelled
             if row is None:
-                row = StepRow(
-                    operation=self.id,
+                row = self._insert(
+                    session,
                     key=key,
                     seq=1 + max((step.seq for step in self.steps.values()), default=0),
                     title=title,
@@ -209,7 +211,6 @@ class Record:
                     deadline=None if timeout_s is None else now + timedelta(seconds=timeout_s),
                     started_at=now,
                 )
-                session.add(row)
             else:
                 renewed = row.state == FAILED and timeout_s is not None
                 deadline = now + timedelta(seconds=timeout_s or 0) if renewed else row.deadline
@@ -226,10 +227,15 @@ class Record:
 
     def _set(self, session: Session, row: StepRow, **values: Any) -> None:
         values["generation"] = self.generation
-        statement = update(StepRow).where(StepRow.operation == self.id, StepRow.key == row.key).values(**values)
+        statement = _STEPS.update().where(_STEPS.c.operation == self.id, _STEPS.c.key == row.key).values(**values)
         if _rows(session, statement) != 1:
             raise LeaseLost  # purged under our feet
         Database.after_commit(session, lambda: _assign(row, values))
+
+    def _insert(self, session: Session, **values: Any) -> StepRow:
+        values |= {"operation": self.id}
+        session.execute(_STEPS.insert(), values)
+        return StepRow(**values)
 
     def finish(self, row: StepRow, result: dict[str, Any], writes: Sequence[Callable[[Session], Any]]) -> None:
         """Commit the step's result and the database changes that it collected, together."""
@@ -282,14 +288,14 @@ class Record:
         self._require_order(key, None)
         with self.engine.database.write() as session:
             values = {"pivoted": True, "failures": 0, "takeovers": 0, "error": None}
-            if self._update(session, values, OperationRow.cancel.is_(False)) == 0:
+            if self._update(session, values, _OPERATIONS.c.cancel.is_(False)) is None:
                 self.fence(session)
                 raise Cancelled
             for change in writes:
                 change(session)
             session.flush()
-            row = StepRow(
-                operation=self.id,
+            row = self._insert(
+                session,
                 key=key,
                 seq=1 + max((step.seq for step in self.steps.values()), default=0),
                 title=title,
@@ -303,7 +309,6 @@ class Record:
                 started_at=now,
                 ended_at=now,
             )
-            session.add(row)
             log_event(session, self.id, now, "done", title, step=key, fields={"pivot": True})
         self.steps[key] = row
         self.pivoted = True
@@ -311,8 +316,7 @@ class Record:
     def show(self, key: str, title: str) -> None:
         """Name the step that runs now, without an intent: the pivot has no effect to undo. Raises Cancelled."""
         with self.engine.database.write() as session:
-            self.fence(session, step=key, step_title=title, percent=None, message=None)
-            if self._cancel_requested(session):
+            if self.fence(session, step=key, step_title=title, percent=None, message=None):
                 raise Cancelled
             log_event(session, self.id, self.engine.clock.now(), "step", title, step=key)
 
@@ -361,9 +365,7 @@ class Record:
     def close_done(self, result: dict[str, Any]) -> None:
         """Raises Cancelled when a cancel was accepted and the story had no pivot: accepted means undone."""
         with self.engine.database.write() as session:
-            uncancelled = (OperationRow.cancel.is_(False)) | (OperationRow.pivoted.is_(True))
-            if self._update(session, {}, uncancelled) == 0:
-                self.fence(session)
+            if self.fence(session):
                 raise Cancelled
             self.take_event(session, Event.FINISHED, result=result, error=None, percent=100.0, message=None)
             self._release_in(session)
@@ -428,8 +430,9 @@ class Record:
         self.engine.worker.check(self.epoch)  # LeaseLost, Draining: last, so that it is nearest to the request
         if not undoing and not self.pivoted:
             with self.engine.database.read() as session:
-                if self._cancel_requested(session):
-                    raise Cancelled
+                asked = session.execute(_CANCEL, {"id": self.id}).one()
+            if asked.cancel and not asked.pivoted:
+                raise Cancelled
             self.engine.worker.check(self.epoch)
 
     def _report(self, percent: float | None, message: str) -> None:
