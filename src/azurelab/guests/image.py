@@ -77,9 +77,17 @@ def recipe() -> str:
     return digest.hexdigest()[:12]
 
 
-def missing_tools() -> list[str]:
-    """Packages that this machine lacks to build and run guests; empty when it has all."""
-    return sorted({package for tool, package in {**RUN_TOOLS, **BUILD_TOOLS}.items() if shutil.which(tool) is None})
+def missing_tools(*, to_build: bool = True) -> list[str]:
+    """Packages that this machine lacks to run guests (and, with `to_build`, to build the image); empty: it has all."""
+    tools = {**RUN_TOOLS, **BUILD_TOOLS} if to_build else RUN_TOOLS
+    return sorted({package for tool, package in tools.items() if shutil.which(tool) is None})
+
+
+def _remedy(missing: Sequence[str]) -> str:
+    return (
+        f"Real guests need packages that this machine lacks: {', '.join(missing)}. Ask somebody who may install:\n"
+        f"    sudo apt-get update && sudo apt-get install -y --no-install-recommends {' '.join(missing)}"
+    )
 
 
 def find(cache: Path | None = None) -> GuestImage | None:
@@ -96,6 +104,8 @@ def find(cache: Path | None = None) -> GuestImage | None:
 def ensure(cache: Path | None = None, say: Callable[[str], None] = print, *, refresh: bool = False) -> GuestImage:
     """The image, built if the cache has none (with `refresh`: if the packages have changed). ImageError."""
     cache = cache or cache_folder()
+    if missing := missing_tools(to_build=refresh or find(cache) is None):
+        raise ImageError(_remedy(missing))
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / "guest.lock"):
         if not refresh and (found := find(cache)):
@@ -180,9 +190,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the image's files as JSON")
     options = parser.parse_args(argv)
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr if options.json else sys.stdout, flush=True)  # noqa: E731
-    if missing := missing_tools():
-        say(f"Real guests need packages that this machine lacks: {', '.join(missing)}. Ask somebody who may install:")
-        say(f"    sudo apt-get update && sudo apt-get install -y --no-install-recommends {' '.join(missing)}")
+    if missing := missing_tools(to_build=find(options.cache) is None):
+        say(_remedy(missing))
         return 3
     try:
         image = ensure(options.cache, say, refresh=options.refresh)
