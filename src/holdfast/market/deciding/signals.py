@@ -7,19 +7,50 @@ curve of `forecast`, once its error rate is low enough to earn it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from holdfast.market.deciding.ages import BINS, Floats, bin_of
+from holdfast.market.deciding.forecast import Forecast
 
-__all__ = ["EARNS_BELOW", "Observation", "SignalScore"]
+__all__ = [
+    "EARNS_BELOW",
+    "EvictionRecord",
+    "Observation",
+    "SignalScore",
+    "forecast_of",
+    "said_by_band",
+    "said_by_placement_score",
+]
 
 # Known to the tuning set: at .2 a forecast gains .015 of J/J*, at .5 nothing. Above .4 it would mostly add noise.
 EARNS_BELOW = 0.40
 # Pseudo-counts of "knows nothing" in each row of each bin: a lucky signal needs some twenty outcomes to be believed.
 PRIOR_ROW = 10.0
+
+
+@dataclass(frozen=True)
+class EvictionRecord:
+    """What everybody said when a market was lost; written down from the first day, because no public history exists.
+
+    None = not asked or not answered. `reason`: capacity | price | unknown.
+    """
+
+    market: str
+    at: str
+    age_min: float
+    price: float | None
+    reason: str = "unknown"
+    placement_score: str | None = None  # High | Medium | Low
+    eviction_band: str | None = None  # 0-5 … 20+
+    capacity_answered: bool | None = None  # the last order or probe before the eviction
+    noticed_s: float | None = None  # seconds of notice
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.__dict__)
 
 
 @dataclass(frozen=True)
@@ -68,3 +99,21 @@ class SignalScore:
     @property
     def earned(self) -> bool:
         return self.error_rate < EARNS_BELOW
+
+
+def said_by_placement_score(score: str | None) -> bool | None:
+    """High: stays. Low: drops. Medium and everything else (DataNotFound, RestrictedSku) say nothing."""
+    return {"high": True, "low": False}.get((score or "").lower())
+
+
+def said_by_band(band: str | None) -> bool | None:
+    """The two lowest eviction bands say stays, the highest says drops, the middle nothing."""
+    return {"0-5": True, "5-10": True, "20+": False}.get(band or "")
+
+
+def forecast_of(said: Sequence[bool | None], horizon_min: float, score: SignalScore) -> Forecast | None:
+    """A signal's words about N markets as a forecast; None while it has not earned to be believed."""
+    if not score.earned:
+        return None
+    stays = np.array([-1 if s is None else int(s) for s in said], dtype=np.int8)
+    return Forecast(stays, horizon_min, score.error_rate)

@@ -104,7 +104,7 @@ class MarketStates:
         )
 
     def pack(self, market: int) -> bytes:
-        """One market as 85 bytes: format, last answer, then events, exposure, answers, probes, age as float32."""
+        """One market as 86 bytes: format, last answer, then events, exposure, answers, probes, age as float32."""
         numbers = np.concatenate(
             [
                 self.events[market],

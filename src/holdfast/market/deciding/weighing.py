@@ -170,14 +170,16 @@ def _sentence(verdict: Verdict, candidate: Candidate, numbers: dict[str, float |
         return verdict.words
     price = numbers["price"]
     if price is None:
-        return "answers, at a price that is not known"
+        return "its price is not known, so it comes last"
     if verdict is Verdict.NOT_CHEAPER:
         return f"costs {price:.0%} of on-demand"
     if candidate.reserved is not None:
         return "a paid reservation has a free slot; it costs nothing more and is not evicted"
-    seen = f"{price:.0%} of on-demand, answers for {_span(numbers['ageMinutes'])}"
+    if candidate.answers is None:
+        return f"{price:.0%} of on-demand; nobody has asked it yet"
+    seen = f"{price:.0%} of on-demand, has answered for {_span(numbers['ageMinutes'])}"
     if numbers.get("lifeHours") is None or numbers.get("cost") is None:
-        return f"{seen}, answered {numbers['share'] or 0:.0%} of the time"
+        return f"{seen}, and {numbers['share'] or 0:.0%} of all times"
     seen += f", expected to last {_span(60 * (numbers['lifeHours'] or 0))}"
     now, cost = numbers["valueNow"] or 0.0, numbers["cost"] or 0.0
     if verdict is Verdict.NOT_WORTH:

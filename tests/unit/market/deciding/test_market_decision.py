@@ -197,7 +197,7 @@ def test_a_decision_explains_itself_as_text_and_as_json():
     assert [a["verdict"] for a in told["alternatives"]] == ["chosen", "does-not-answer", "not-cheaper"]
     assert told["alternatives"][0]["numbers"]["lifeHours"] > 0
     text = decision.text()
-    assert text.startswith("Move to D4 zone 1: 20% of on-demand, answers for")
+    assert text.startswith("Move to D4 zone 1: 20% of on-demand, has answered for")
     assert "costs 150% of on-demand" in text
     assert decision.text(most=1).endswith("and 2 more")
 

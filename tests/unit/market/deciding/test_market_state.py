@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from holdfast.core.errors import InvalidInput
 from holdfast.market.deciding.ages import BINS, bin_of
 from holdfast.market.deciding.context import ContextStates
-from holdfast.market.deciding.signals import Observation, SignalScore
+from holdfast.market.deciding.signals import (
+    EvictionRecord,
+    Observation,
+    SignalScore,
+    forecast_of,
+    said_by_band,
+    said_by_placement_score,
+)
 from holdfast.market.deciding.state import Forgetting, MarketStates, age_without_probes
 
 series = st.lists(st.booleans(), min_size=1, max_size=120)
@@ -179,3 +186,25 @@ def test_a_signal_earns_its_use_only_by_what_age_does_not_tell():
     assert parrot.error_rate == pytest.approx(0.5, abs=0.02)
     assert knows.error_rate == pytest.approx(0.1, abs=0.03)
     assert (knows.earned, parrot.earned) == (True, False)
+
+
+def test_a_signal_becomes_a_forecast_only_once_it_is_earned():
+    knows = SignalScore()
+    said = [said_by_placement_score(s) for s in ("High", "Low", "Medium", None)]
+    for _ in range(60):
+        knows.observe(5.0, True, True)
+        knows.observe(5.0, False, False)
+
+    told = forecast_of(said, 60.0, knows)
+
+    assert forecast_of(said, 60.0, SignalScore()) is None
+    assert told is not None
+    assert list(told.stays) == [1, 0, -1, -1]
+    assert [said_by_band(b) for b in ("0-5", "10-15", "20+", None)] == [True, None, False, None]
+
+
+def test_an_eviction_record_is_json_with_everything_that_was_said():
+    record = EvictionRecord("D4 zone 1", "2026-01-05T09:00:00.000Z", 35.0, 0.2, placement_score="High")
+
+    assert record.to_json()["placement_score"] == "High"
+    assert record.to_json()["eviction_band"] is None

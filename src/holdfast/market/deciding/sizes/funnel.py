@@ -87,8 +87,8 @@ class Funnel:
         return sum(q.markets for q in self.qualified)
 
     def remaining(self, code: str) -> int:
-        """How many sizes remained after the rule of this code."""
-        return next(stage.remain for stage in self.stages if stage.code == code)
+        """How many sizes remained after the rule of this code. Raises KeyError for a rule that was not run."""
+        return {stage.code: stage.remain for stage in self.stages}[code]
 
     def nearest_misses(self, most: int = 5) -> tuple[Refused, ...]:
         """The refused sizes that most nearly fit: fewest hard reasons, then fewest reasons, then by name."""
