@@ -26,6 +26,8 @@ def upgrade(database: Database) -> str:
     """
     from alembic import command
 
+    if database_revision(database) == newest_revision():
+        return newest_revision()  # the usual case: a command beside a running server must not wait for its writers
     with database.write() as session:
         connection = session.connection()
         if database.dialect == "postgresql":
