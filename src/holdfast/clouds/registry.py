@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -67,7 +68,10 @@ class _Azure:
             raise InvalidInput(field=min(unknown), problem="Azure clouds have no such option")
         if "subscription" not in options:
             raise InvalidInput(field="subscription", problem="a subscription id is needed")
-        return AzureConnection.from_options(options, secret).options()
+        connection = AzureConnection.from_options(options, secret)
+        if connection.ca_file and not Path(connection.ca_file).is_file():
+            raise InvalidInput(field="ca_file", problem=f"there is no file {connection.ca_file}")
+        return connection.options()
 
     @staticmethod
     def account(options: Mapping[str, Any]) -> tuple[str, str]:

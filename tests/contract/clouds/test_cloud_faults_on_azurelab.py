@@ -28,6 +28,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "a gateway error": {"kind": "error", "status": 502, "code": "BadGateway"},
     "throttled": {"kind": "throttle", "retry_after": 1},
     "busy": {"kind": "error", "status": 409, "code": "AnotherOperationInProgress"},
+    "a hang": {"kind": "hang", "seconds": 1},
     "a lost answer": {"kind": "lost_response"},
     "half done": {"kind": "half_done"},
     "an operation that fails": {"kind": "lro_fails"},
@@ -35,7 +36,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 # The wire's own kinds are proven on our wire in tests/unit/clouds; here they run with everything else in make test-all.
-SLOW = ("a gateway error", "throttled", "busy", "an operation that fails")
+SLOW = ("a hang", "a gateway error", "throttled", "busy", "an operation that fails")
 fault = pytest.mark.parametrize(
     "fault", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FAULTS]
 )

@@ -226,6 +226,14 @@ def test_many_threads_share_one_client(stage: Any) -> None:
         facts = list(threads.map(stage.cloud.describe, refs * 3))
 
     assert [one.machine.ref for one in facts] == refs * 3
+    assert len([one for one in stage.arm.seen if one.path.endswith("/skus")]) == 1
+
+
+def test_a_token_is_never_asked_for_over_http() -> None:
+    with pytest.raises(InvalidInput):
+        credential_for(
+            AzureConnection("s", tenant="t", client_id="c", client_secret="x", endpoint="http://127.0.0.1:1")
+        )
 
 
 def test_a_service_principal_and_the_default_chain_need_no_public_host() -> None:

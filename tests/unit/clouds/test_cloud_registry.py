@@ -87,6 +87,7 @@ def test_another_key_does_not_open_the_secret(clouds: Clouds, database: Database
         ({"endpoint": "http://example.org"}, "endpoint"),
         ({"endpoint": "ftp://127.0.0.1"}, "endpoint"),
         ({"colour": "blue"}, "colour"),
+        ({"ca_file": "/nowhere/ca.pem"}, "ca_file"),
         ({"client_secret": "in the open"}, "client_secret"),
         ({"tenant": None}, "client_secret"),
     ],

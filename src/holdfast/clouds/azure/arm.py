@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -43,6 +44,7 @@ from holdfast.clouds.errors import (
 )
 from holdfast.clouds.protocols import Call, priority_of
 from holdfast.core.clock import Clock
+from holdfast.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -364,7 +366,10 @@ class Arm:
             ARMChallengeAuthenticationPolicy(credential, self._connection.scope),
             _last_check(),
         ]
-        verify: str | bool = self._connection.ca_file or True
+        ca_file = self._connection.ca_file
+        if ca_file and not Path(ca_file).is_file():
+            raise InvalidInput(field="ca_file", problem=f"there is no file {ca_file}")
+        verify: str | bool = ca_file or True
         transport = RequestsTransport(session=session, connection_verify=verify)
         client: Any = PipelineClient(self._connection.base_url, pipeline=Pipeline(transport, policies))
         self._opened_by_us.append(client)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 from holdfast.clouds.azure import versions
 from holdfast.clouds.azure.arm import Arm
 from holdfast.clouds.azure.connection import AzureConnection
+from holdfast.clouds.azure.keeping import Kept
 from holdfast.clouds.errors import CloudUnavailable
 from holdfast.clouds.protocols import Headroom, Price
 from holdfast.core.clock import Clock
@@ -31,22 +31,14 @@ class Market:
         self._connection = connection
         self._arm = arm
         self._clock = clock
-        self._kept: dict[str, tuple[datetime, tuple[Price, ...]]] = {}
-        self._lock = threading.Lock()
+        self._kept: Kept[tuple[Price, ...]] = Kept(clock, _KEPT)
 
     def prices(self, location: str) -> tuple[Price, ...]:
         """Raises CloudUnavailable when the price list does not answer."""
         if self._connection.prices_endpoint is None:
             return ()
         region = location.lower().replace(" ", "")
-        with self._lock:
-            kept = self._kept.get(region)
-            if kept is not None and self._clock.now() - kept[0] < _KEPT:
-                return kept[1]
-        found = tuple(prices_in(self._items(region), self._clock.now()))
-        with self._lock:
-            self._kept[region] = (self._clock.now(), found)
-        return found
+        return self._kept.get(region, lambda: tuple(prices_in(self._items(region), self._clock.now())))
 
     def headroom(self, location: str) -> tuple[Headroom, ...]:
         region = quote(location.lower().replace(" ", ""), safe="")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from holdfast.clouds.azure import versions
 from holdfast.clouds.azure.arm import Arm
 from holdfast.clouds.azure.documents import document_of, identity_of, tag
 from holdfast.clouds.azure.ids import VIRTUAL_MACHINE, parse_id, scopes_of
+from holdfast.clouds.azure.keeping import Kept
 from holdfast.clouds.azure.versions import version_for, version_of_type
 from holdfast.clouds.azure.views import Nic, Vm, agent_of, is_generalized, power_of
 from holdfast.clouds.documents import Document
@@ -42,8 +42,7 @@ class Reader:
         self._cloud = cloud
         self._arm = arm
         self._clock = clock
-        self._sizes: dict[str, tuple[datetime, tuple[dict[str, Any], ...]]] = {}
-        self._lock = threading.Lock()
+        self._sizes: Kept[tuple[dict[str, Any], ...]] = Kept(clock, _SIZES_KEPT)
 
     def read(self, ref: str, api_version: str | None = None) -> Document | None:
         """A machine is read with its userData, which Azure shows only on request and a rewrite would lose."""
@@ -190,21 +189,17 @@ class Reader:
             yield _plain(item, kind, versions.ROLE_ASSIGNMENTS, self._clock.now())
 
     def sizes(self, location: str) -> tuple[dict[str, Any], ...]:
-        key = location.lower().replace(" ", "")
-        with self._lock:
-            kept = self._sizes.get(key)
-            if kept is not None and self._clock.now() - kept[0] < _SIZES_KEPT:
-                return kept[1]
-        wanted = quote(f"location eq '{key}'")
+        place = location.lower().replace(" ", "")
+        return self._sizes.get(place, lambda: self._sizes_now(place))
+
+    def _sizes_now(self, place: str) -> tuple[dict[str, Any], ...]:
+        wanted = quote(f"location eq '{place}'")
         path = f"{self._arm.subscription_path}/providers/Microsoft.Compute/skus?api-version={versions.SKUS}"
-        found = tuple(
+        return tuple(
             item
             for item in self._arm.pages(f"{path}&$filter={wanted}")
             if str(item.get("resourceType", "")).lower() == "virtualmachines"
         )
-        with self._lock:
-            self._sizes[key] = (self._clock.now(), found)
-        return found
 
     def _size(self, location: str, name: str) -> dict[str, Any] | None:
         return next((size for size in self.sizes(location) if str(size.get("name", "")).lower() == name.lower()), None)
