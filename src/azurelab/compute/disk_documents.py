@@ -75,7 +75,7 @@ def accepted(ctx: Context) -> dict[str, Any]:
     if found is not None:
         body["location"] = found.location
         for word in ("tags", "sku", "zones", "extendedLocation"):
-            if word in found.doc and (word != "sku" or "sku" in asked or ctx.method == "PATCH"):
+            if word in found.doc:
                 body[word] = clone(found.doc[word])
         asked_creation = properties.get("creationData") or {}
         properties["creationData"] = {**asked_creation, **clone(found.properties["creationData"])}
@@ -95,9 +95,9 @@ def _add_inner_words(ctx: Context, found: Resource, body: dict[str, Any], proper
             properties.setdefault(word, found.properties[word])
     if found.properties.get("incremental"):
         properties.setdefault("diskSizeBytes", found.properties["diskSizeBytes"])
+    properties["faultDomain"] = 0
     if ctx.before is None:
         return
-    properties["faultDomain"] = 0
     if found.doc.get("zones"):
         body["physicalZone"] = f"{found.location}-AZ0{found.doc['zones'][0]}"
     if ctx.method == "PATCH":

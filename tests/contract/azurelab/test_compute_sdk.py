@@ -624,3 +624,122 @@ def test_writes_through_the_control_route_are_checked(lab: SdkLab) -> None:
     assert httpx.put(url, params={"id": disk.id + "x", "offset": 0}, content=bytes(512)).status_code == 404
     snapshot = lab.snapshot(disk.id)
     assert httpx.put(url, params={"id": snapshot.id, "offset": 0}, content=bytes(512)).status_code == 409
+
+
+# -- second tries -----------------------------------------------------------------------------------------------------
+
+
+def test_a_put_on_a_machine_that_found_no_capacity_tries_again_with_another_size(lab: SdkLab) -> None:
+    disk = lab.copy(lab.vm().storage_profile.os_disk.managed_disk.id)
+    lab.lab.market.set_capacity(location=REGION, size="Standard_E2s_v5", left=0)
+    nic = lab.nic()
+    with pytest.raises(HttpResponseError):
+        lab.attached_vm(disk.id, "retry", nic_id=nic, hardwareProfile={"vmSize": "Standard_E2s_v5"})
+
+    made = lab.attached_vm(disk.id, "retry", nic_id=nic)
+
+    assert made.provisioning_state == "Succeeded"
+    assert lab.power("retry") == "running"
+
+
+def test_a_disk_given_back_and_taken_again_at_once_stays_with_its_machine(lab: SdkLab) -> None:
+    vm = lab.vm(data_gib=(1,))
+    data = vm.storage_profile.data_disks[0]
+    put = lab.compute.virtual_machines.begin_update
+    empty = {"properties": {"storageProfile": {"dataDisks": []}}}
+    again = {
+        "properties": {
+            "storageProfile": {
+                "dataDisks": [{"lun": 3, "createOption": "Attach", "managedDisk": {"id": data.managed_disk.id}}]
+            }
+        }
+    }
+
+    first, second = put(lab.group, vm.name, empty), put(lab.group, vm.name, again)
+    first.result()
+    second.result()
+
+    held = lab.compute.disks.get(lab.group, data.name)
+    assert (held.managed_by, held.disk_state) == (vm.id, "Attached")
+
+
+def test_an_unmanaged_os_disk_becomes_a_managed_one_with_its_bytes(lab: SdkLab) -> None:
+    body = lab.vm_body()
+    blob = "https://account.blob.example/vhds/os.vhd"
+    body["properties"]["storageProfile"]["osDisk"] = {"name": "os", "createOption": "FromImage", "vhd": {"uri": blob}}
+    made = lab.compute.virtual_machines.begin_create_or_update(lab.group, "unmanaged", body).result()
+    assert (made.storage_profile.os_disk.vhd.uri, made.storage_profile.os_disk.managed_disk) == (blob, None)
+
+    with pytest.raises(HttpResponseError) as error:
+        lab.compute.virtual_machines.begin_convert_to_managed_disks(lab.group, "unmanaged").result()
+    lab.compute.virtual_machines.begin_deallocate(lab.group, "unmanaged").result()
+    lab.compute.virtual_machines.begin_convert_to_managed_disks(lab.group, "unmanaged").result()
+
+    assert refused(error) == "OperationNotAllowed"
+    os_disk = lab.compute.virtual_machines.get(lab.group, "unmanaged").storage_profile.os_disk
+    assert os_disk.vhd is None
+    assert lab.compute.disks.get(lab.group, os_disk.name).managed_by == made.id
+    lab.compute.virtual_machines.begin_start(lab.group, "unmanaged").result()
+    assert lab.power("unmanaged") == "running"
+
+
+def test_an_ephemeral_os_disk_is_no_resource_and_its_machine_cannot_be_deallocated(lab: SdkLab) -> None:
+    body = lab.vm_body()
+    body["properties"]["storageProfile"]["osDisk"] = {
+        "createOption": "FromImage",
+        "caching": "ReadOnly",
+        "diffDiskSettings": {"option": "Local"},
+    }
+    vm = lab.compute.virtual_machines.begin_create_or_update(lab.group, "ephemeral", body).result()
+
+    with pytest.raises(HttpResponseError) as error:
+        lab.compute.virtual_machines.begin_deallocate(lab.group, "ephemeral").result()
+    with pytest.raises(ResourceNotFoundError):
+        lab.compute.disks.get(lab.group, vm.storage_profile.os_disk.name)
+
+    assert refused(error) == "OperationNotAllowed"
+
+
+def test_snapshot_limits_apply_when_asked_for(lab: SdkLab) -> None:
+    disk = lab.disk()
+    url = f"{lab.lab.http_url}/azurelab/disks/limits"
+    httpx.put(url, json={"incrementalSnapshots": True}).raise_for_status()
+    try:
+        for _ in range(7):
+            lab.snapshot(disk.id)
+        with pytest.raises(HttpResponseError) as error:
+            lab.snapshot(disk.id)
+        lab.lab.clock.advance(301)
+        lab.snapshot(disk.id)
+    finally:
+        httpx.put(url, json={"incrementalSnapshots": False}).raise_for_status()
+
+    assert refused(error) == "OperationNotAllowed"
+
+
+def test_machines_disks_and_open_accesses_outlive_a_restart(tmp_path: object) -> None:
+    import tempfile
+    from pathlib import Path
+
+    own = SdkLab.start(Path(tempfile.mkdtemp(dir=str(tmp_path))))
+    try:
+        vm = own.vm("stays", data_gib=(1,))
+        off = own.vm("off")
+        own.compute.virtual_machines.begin_deallocate(own.group, "off").result()
+        data = vm.storage_profile.data_disks[0].managed_disk.id
+        own.write(data, 0, b"!" * 4096)
+        snapshot = own.snapshot(data)
+        own.compute.snapshots.begin_grant_access(
+            own.group, snapshot.name, {"access": "Read", "durationInSeconds": 3600}
+        ).result()
+        digest = own.digest(data)
+
+        own.restart()
+
+        assert (own.power("stays"), own.power("off")) == ("running", "deallocated")
+        assert own.digest(data) == own.digest(snapshot.id) == digest
+        assert own.compute.snapshots.get(own.group, snapshot.name).disk_state == "ActiveSAS"
+        assert own.compute.virtual_machines.get(own.group, "off").vm_id == off.vm_id
+        assert own.lab.bugs == []
+    finally:
+        own.lab.close()

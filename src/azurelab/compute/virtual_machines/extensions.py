@@ -32,6 +32,7 @@ def _prepare(ctx: Context) -> None:
             "Cannot modify extensions in the VM when the VM is not running.",
         )
     properties = ctx.resource.properties
+    properties.setdefault("autoUpgradeMinorVersion", False)
     for word in ("protectedSettings", "protectedSettingsFromKeyVault"):
         if properties.pop(word, None) is not None:
             ctx.resource.hidden["protected"] = True

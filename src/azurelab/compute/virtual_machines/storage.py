@@ -25,7 +25,7 @@ from azurelab.compute.virtual_machines.rules import Shape, check_disk_fits
 if TYPE_CHECKING:
     from azurelab.arm.context import Context
 
-__all__ = ["Changes", "free_disk", "held_disks", "settle_storage"]
+__all__ = ["Changes", "free_disk", "free_unnamed", "held_disks", "settle_storage"]
 
 
 @dataclass
@@ -279,7 +279,7 @@ def _settle_data(ctx: Context, shape: Shape, profile: dict[str, Any], source: _S
             f"The maximum number of data disks allowed to be attached to a VM of this size is {shape.max_data_disks}.",
             "dataDisks",
         )
-    profile["dataDisks"] = sorted(kept, key=lambda d: int(d["lun"]))
+    profile["dataDisks"] = kept  # in the order of the request (recorded)
     for lun, old in had.items():
         disk_id = (old.get("managedDisk") or {}).get("id")
         if disk_id:
@@ -453,7 +453,9 @@ def _take(ctx: Context, shape: Shape, asked: dict[str, Any], what: str, lun: int
             f"Disk '{disk.id}' cannot be attached as the disk is already owned by VM '{holder}'.",
             disk.id,
         )
-    if holder:
+    # Held by this machine and named by its document: taken already. Not named: on its way out, and now it stays.
+    named_already = {i.lower() for _, i in held_disks(ctx.before)} if ctx.before is not None else set()
+    if holder and disk.key in named_already:
         raise conflict(
             "ConflictingUserInput", f"Disk '{disk.id}' is attached to this VM at another place already.", disk.id
         )
@@ -469,9 +471,10 @@ def _take(ctx: Context, shape: Shape, asked: dict[str, Any], what: str, lun: int
     refuse_open(ctx, str(disk.hidden["volume"]), disk.name, "disk", "attaching")
     check_disk_fits(ctx.resource, shape, str(disk.doc["sku"]["name"]), disk.name)
     _check_zone(ctx, disk)
-    with ctx.edit(disk.id) as r:
-        r.doc["managedBy"] = ctx.resource.id
-    ctx.log("attached", disk.id, to=ctx.resource.id, what="disk")
+    if not holder:
+        with ctx.edit(disk.id) as r:
+            r.doc["managedBy"] = ctx.resource.id
+        ctx.log("attached", disk.id, to=ctx.resource.id, what="disk")
     changes.attached.append([lun, disk.id])
     return disk
 
@@ -488,6 +491,13 @@ def _check_zone(ctx: Context, disk: Resource) -> None:
             f"Disk {disk.name} is {where} and cannot be attached to a VM "
             + (f"in zone '{ours[0]}'." if ours else "that is not in a zone."),
         )
+
+
+def free_unnamed(ctx: Context, disk_id: str) -> None:
+    """Give a disk back unless the machine's document has come to name it again."""
+    with ctx.transaction():
+        if disk_id.lower() not in {i.lower() for _, i in held_disks(ctx.resource)}:
+            free_disk(ctx, disk_id, ctx.resource.id)
 
 
 def free_disk(ctx: Context, disk_id: str, vm_id: str) -> None:

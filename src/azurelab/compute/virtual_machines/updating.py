@@ -21,7 +21,7 @@ from azurelab.compute.virtual_machines.rules import (
     check_unchanged,
     shape_of,
 )
-from azurelab.compute.virtual_machines.storage import free_disk, settle_storage
+from azurelab.compute.virtual_machines.storage import free_unnamed, settle_storage
 from azurelab.guests.hypervisor import GuestBusy
 from azurelab.network.attachment import bring_up
 
@@ -132,14 +132,20 @@ def answer(ctx: Context) -> Any:
     leaving = {str(disk_id).lower() for _, disk_id in ctx.memo["detached"]}
     if leaving and ctx.before is not None:
         had = (ctx.before.properties.get("storageProfile") or {}).get("dataDisks") or ()
-        going = [
-            {**clone(disk), "toBeDetached": True}
-            for disk in had
-            if str((disk.get("managedDisk") or {}).get("id", "")).lower() in leaving
-        ]
         profile = body["properties"]["storageProfile"]
-        profile["dataDisks"] = sorted([*profile["dataDisks"], *going], key=lambda d: int(d["lun"]))
+        staying = {_disk_key(d): d for d in profile["dataDisks"]}
+        shown = []
+        for disk in had:
+            if _disk_key(disk) in leaving:
+                shown.append({**clone(disk), "toBeDetached": True})
+            elif _disk_key(disk) in staying:
+                shown.append(staying.pop(_disk_key(disk)))
+        profile["dataDisks"] = [*shown, *staying.values()]
     return body
+
+
+def _disk_key(entry: dict[str, Any]) -> str:
+    return str((entry.get("managedDisk") or {}).get("id", "")).lower()
 
 
 # -- making it true ---------------------------------------------------------------------------------------------------
@@ -208,7 +214,7 @@ def _plug(ctx: Context) -> None:
     try:
         for lun, disk_id in ctx.memo["detached"]:
             hypervisor_of(lab).detach(key, lun)
-            free_disk(ctx, disk_id, ctx.resource.id)
+            free_unnamed(ctx, disk_id)
         for lun, disk_id in ctx.memo["attached"]:
             disk = ctx.store.get(disk_id)
             if disk is not None:
@@ -224,6 +230,5 @@ def _tell_guest(ctx: Context) -> None:
 
 
 def _free(ctx: Context) -> None:
-    with ctx.transaction():
-        for _, disk_id in ctx.memo["detached"]:
-            free_disk(ctx, disk_id, ctx.resource.id)
+    for _, disk_id in ctx.memo["detached"]:
+        free_unnamed(ctx, disk_id)
