@@ -227,7 +227,7 @@ def decision_over(count: int) -> Callable[[], object]:
     for _ in range(300):
         states.observe(rng.random(count) < 0.95, 5.0)
     wishes = NodeWishes(Place("Standard_D4s_v5", priority="on-demand"), 0.20)
-    return lambda: decide(Moment.ON_DEMAND, markets, states, wishes).to_json()
+    return lambda: decide(Moment.ON_DEMAND, markets, states, wishes)
 
 
 def best(work: Callable[[], object], times: int) -> float:

@@ -59,13 +59,23 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Weighed:
-    """`numbers`: what was compared, in on-demand hours where it is a value; only what the policy looks at."""
+    """`numbers`: what was compared, in on-demand hours where it is a value; only what the policy looks at.
 
-    place: Place
+    The sentence is made when somebody reads it: most decisions are made and not read.
+    """
+
+    candidate: Candidate
     verdict: Verdict
-    text: str
     numbers: dict[str, float | None]
     rank: int | None = None
+
+    @property
+    def place(self) -> Place:
+        return self.candidate.place
+
+    @property
+    def text(self) -> str:
+        return _sentence(self.verdict, self.candidate, self.numbers)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -77,18 +87,20 @@ class Weighed:
         }
 
 
+Column = list[float | None]
+
+
 @dataclass(frozen=True)
 class _Numbers:
-    """Columns over the markets; the last four only for the gate."""
+    """Columns over the markets, as people read them: four decimals, None for what is endless. The last for gates."""
 
-    price: Floats
-    share: Floats
-    age_min: Floats
-    hazard: Floats
-    life_h: Floats | None = None
-    now: Floats | None = None
-    later: Floats | None = None
-    after_eviction: Floats | None = None
+    price: Column
+    share: Column
+    age_min: Column
+    hazard: Column
+    life_h: Column | None = None
+    now: Column | None = None
+    later: Column | None = None
 
 
 def weigh(
@@ -103,8 +115,13 @@ def weigh(
     """One for each candidate, in their order; admissible ones say what speaks for them."""
     table = _table(evicted, chosen, known, terms)
     cost = terms.unplanned_h if evicted else terms.gate_h
+    allowed = admissible.tolist()
     return [
-        _weighed(i, candidate, table, bool(admissible[i]), evicted, cost, lost)
+        Weighed(
+            candidate,
+            Verdict.BEHIND if allowed[i] else _verdict(i, candidate, table, evicted, lost),
+            _numbers(i, candidate, table, cost),
+        )
         for i, candidate in enumerate(candidates)
     ]
 
@@ -112,30 +129,38 @@ def weigh(
 def _table(evicted: bool, chosen: Policy, known: Knowledge, terms: Terms) -> _Numbers:
     by_age = known.hazard_in_context if chosen.uses_context else known.hazard
     hazard = np.take_along_axis(by_age, bin_of(known.age_min)[..., None], -1)[..., 0]
+    plain = (_column(known.price), _column(known.share), _column(known.age_min), _column(hazard))
     if not isinstance(chosen, Gate):
-        return _Numbers(known.price, known.share, known.age_min, hazard)
+        return _Numbers(*plain)
     values = chosen.values(known, terms)
-    after = chosen.replacement_values(known, terms) if evicted else None
-    return _Numbers(known.price, known.share, known.age_min, hazard, values.life_h, values.now, values.later, after)
+    if evicted:
+        return _Numbers(*plain, _column(values.life_h), _column(chosen.replacement_values(known, terms)))
+    return _Numbers(*plain, _column(values.life_h), _column(values.now), _column(values.later))
 
 
-def _weighed(
-    i: int, candidate: Candidate, table: _Numbers, admissible: bool, evicted: bool, cost_h: float, lost: Place | None
-) -> Weighed:
-    verdict = Verdict.BEHIND if admissible else _verdict(i, candidate, table, evicted, lost)
+def _column(values: Floats) -> Column:
+    """JSON has no infinity: what is endless (a reservation) is None."""
+    rounded: list[float] = np.round(values, 4).tolist()
+    if np.isfinite(values).all():
+        return [*rounded]
+    return [v if np.isfinite(v) else None for v in rounded]
+
+
+def _numbers(i: int, candidate: Candidate, table: _Numbers, cost_h: float) -> dict[str, float | None]:
+    unpriced = candidate.price_per_hour is None and candidate.reserved is None
     numbers: dict[str, float | None] = {
-        "price": None if candidate.price_per_hour is None and candidate.reserved is None else _round(table.price[i]),
-        "share": _round(table.share[i]),
-        "ageMinutes": _round(table.age_min[i]),
-        "evictionsPerHour": _round(table.hazard[i]),
+        "price": None if unpriced else table.price[i],
+        "share": table.share[i],
+        "ageMinutes": table.age_min[i],
+        "evictionsPerHour": table.hazard[i],
     }
-    if table.life_h is not None and table.now is not None and table.later is not None:
-        numbers |= {"lifeHours": _round(table.life_h[i]), "cost": _round(cost_h)}
-        if table.after_eviction is not None:
-            numbers["valueNow"] = _round(table.after_eviction[i])
-        else:
-            numbers |= {"valueNow": _round(table.now[i]), "valueLater": _round(table.later[i])}
-    return Weighed(candidate.place, verdict, _sentence(verdict, candidate, numbers), numbers)
+    if table.life_h is not None and table.now is not None:
+        numbers["lifeHours"] = table.life_h[i]
+        numbers["cost"] = round(cost_h, 4)
+        numbers["valueNow"] = table.now[i]
+        if table.later is not None:
+            numbers["valueLater"] = table.later[i]
+    return numbers
 
 
 def _verdict(i: int, candidate: Candidate, table: _Numbers, evicted: bool, lost: Place | None) -> Verdict:
@@ -151,14 +176,15 @@ def _verdict(i: int, candidate: Candidate, table: _Numbers, evicted: bool, lost:
         return Verdict.RESERVE
     if candidate.price_per_hour is None:
         return Verdict.NO_PRICE
-    if table.price[i] >= 1.0:
+    if (table.price[i] or 0.0) >= 1.0:
         return Verdict.NOT_CHEAPER
-    if table.now is None or table.later is None:
+    if table.now is None:
         return Verdict.STAYING
-    worth = table.after_eviction if evicted and table.after_eviction is not None else table.now
-    if worth[i] <= 0:
+    now = table.now[i] or 0.0
+    if now <= 0:
         return Verdict.NOT_WORTH
-    return Verdict.TOO_YOUNG if not evicted and table.later[i] > table.now[i] else Verdict.STAYING
+    later = table.later[i] if table.later is not None else None
+    return Verdict.TOO_YOUNG if not evicted and later is not None and later > now else Verdict.STAYING
 
 
 def _sentence(verdict: Verdict, candidate: Candidate, numbers: dict[str, float | None]) -> str:
@@ -197,8 +223,3 @@ def _span(minutes: float | None) -> str:
     if minutes < 90:
         return f"{minutes:.0f} min"
     return f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 1440:.1f} days"
-
-
-def _round(value: float) -> float | None:
-    """JSON has no infinity: what is endless (a reservation) is None."""
-    return round(float(value), 4) if np.isfinite(value) else None

@@ -261,11 +261,11 @@ def test_one_decision_over_200_markets_takes_milliseconds():
 
     spent = []
     for _ in range(7):
-        start = time.perf_counter()
+        start = time.process_time()
         decide(Moment.ON_DEMAND, markets, states, WISHES)
-        spent.append(time.perf_counter() - start)
+        spent.append(time.process_time() - start)
 
-    assert min(spent) < 0.025  # 5 ms is the goal, measured in benchmarks/; this machine may be shared
+    assert min(spent) < 0.015  # processor time; 5 ms is the goal, measured in benchmarks/ where nothing else runs
 
 
 def test_the_state_of_ten_thousand_nodes_with_fifty_markets_each_is_updated_in_seconds():
@@ -273,7 +273,7 @@ def test_the_state_of_ten_thousand_nodes_with_fifty_markets_each_is_updated_in_s
     answers = np.random.default_rng(2).random(500_000) < 0.8
     states.observe(answers, 5.0)
 
-    start = time.perf_counter()
+    start = time.process_time()
     states.observe(answers, 5.0)
 
-    assert time.perf_counter() - start < 6.0  # 2 s is the goal, measured in benchmarks/
+    assert time.process_time() - start < 2.0  # processor time

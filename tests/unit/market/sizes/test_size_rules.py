@@ -154,7 +154,11 @@ CONSENT = [
 ]
 
 
-@pytest.mark.parametrize(("change", "traits", "consent"), CONSENT, ids=str)
+@pytest.mark.parametrize(
+    ("change", "traits", "consent"),
+    CONSENT,
+    ids=["temp-disk", "accelerated-networking", "placement", "disk-performance", "nvme"],  # a set's text varies by run
+)
 def test_what_the_user_agreed_to_becomes_a_note(
     change: dict[str, str | None], traits: dict[str, Any], consent: dict[str, Any]
 ):
