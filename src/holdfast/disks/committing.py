@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from holdfast.core.units import MIB
 from holdfast.disks.budget import Budget
@@ -19,6 +19,9 @@ from holdfast.disks.model.extents import Extent, Kind
 from holdfast.disks.model.report import Meter
 from holdfast.disks.scanning import Scan
 from holdfast.disks.writers.protocol import Writer
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["DirectCommitter", "HeldCommitter", "Written"]
 
@@ -135,7 +138,11 @@ class HeldCommitter(_Committer):
         self._writer, self._book, self._meter, self._budget = writer, book, meter, budget
         self._group = _Group()
         lanes = writer.traits.lanes if writer.traits.remote else 1
-        self._pool = ThreadPoolExecutor(lanes, "disk-write") if lanes > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
+        if lanes > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(lanes, "disk-write")
         super().__init__("disk-commit")
 
     def _take(self, item: Scan | Written) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,7 +182,7 @@ def _read_back(
 ) -> tuple[list[Extent], int]:
     if mode == "full":
         return verify_disk(back, book.digests, book.page, check=check)
-    seed = job.seed if job.seed is not None else random.SystemRandom().getrandbits(32)
+    seed = job.seed if job.seed is not None else int.from_bytes(os.urandom(4), "big")
     return verify_sample(back, book.digests, book.page, seed=seed, check=check)
 
 

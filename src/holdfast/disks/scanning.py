@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, ZERO, Geometry, digest_of
+from blake3 import blake3
+
+from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, ZERO, Geometry
 from holdfast.disks.model.extents import Extent
 from holdfast.disks.planning import WindowWork
 from holdfast.disks.readers.protocol import Reader
@@ -49,17 +51,20 @@ def scan_piece(buffer: Buffer, start: int, end: int, geometry: Geometry, *, dige
     """Entries of the chunks in a buffer that holds [start, end). Without `digest` only ZERO is told from the rest,
     which is UNKNOWN."""
     chunk_bytes, size = geometry.chunk_bytes, end - start
-    view, address = buffer.view, buffer.address
-    entries = []
+    view, words, address = buffer.view, buffer.words, buffer.address
+    entries: list[bytes] = []
+    add = entries.append
     for at in range(0, size, chunk_bytes):
-        stop = min(at + chunk_bytes, size)
-        # two looks at single bytes spare most chunks the call into libc
-        if view[at] == 0 and view[stop - 1] == 0 and is_zero(address + at, stop - at):
-            entries.append(ZERO)
+        stop = at + chunk_bytes
+        if stop > size:
+            stop = size
+        # a look at the first word spares most chunks the call into libc
+        if words[at >> 3] == 0 and is_zero(address + at, stop - at):
+            add(ZERO)
         elif digest:
-            entries.append(digest_of(view[at:stop]))
+            add(blake3(view[at:stop]).digest(ENTRY_BYTES))
         else:
-            entries.append(UNKNOWN)
+            add(UNKNOWN)
     return entries
 
 
@@ -76,16 +81,19 @@ def scan_window(reader: Reader, work: WindowWork, old: bytes, geometry: Geometry
         reader.read_into(start, buffer.view[: end - start])
         scan.read_bytes += end - start
         position = start // chunk_bytes - base
-        at = 0
-        for entry in scan_piece(buffer, start, end, geometry, digest=True):
+        entries = scan_piece(buffer, start, end, geometry, digest=True)
+        joined = b"".join(entries)
+        slot = position * ENTRY_BYTES
+        page[slot : slot + len(joined)] = joined
+        if joined == old[slot : slot + len(joined)]:
+            continue  # most pieces of most disks
+        for at, entry in zip(range(0, end - start, chunk_bytes), entries, strict=True):
             slot = position * ENTRY_BYTES
-            page[slot : slot + ENTRY_BYTES] = entry
             if entry is not ZERO and old[slot : slot + ENTRY_BYTES] != entry:
                 stop = min(at + chunk_bytes, end - start)
                 scan.data.append((start + at, bytes(buffer.view[at:stop])))
                 scan.positions.append(position)
             position += 1
-            at += chunk_bytes
     scan.page = bytes(page)
     _note_zeroed(scan, old, geometry)
     return scan

@@ -14,6 +14,7 @@ class Buffer:
     def __init__(self, size: int) -> None:
         self._map = mmap.mmap(-1, size)
         self.view = memoryview(self._map)
+        self.words = self.view.cast("Q")
         self._anchor = ctypes.c_char.from_buffer(self._map)
         self.address = ctypes.addressof(self._anchor)
         self.size = size

@@ -31,7 +31,8 @@ class Writer(Protocol):
     """A disk that can be written. `write`, `write_zeros` and `flush` may be called from several threads at once.
 
     Order: any number of writes in any order, flush as often as wished, then `finish` once, or `abandon` once.
-    Repeating a write changes nothing. Between two flushes a byte is written by one thread only; that thread's writes take effect in their order.
+    Repeating a write changes nothing.
+    Between two flushes a byte is written by one thread only; that thread's writes take effect in their order.
     Nothing is promised about bytes written after the last `flush`: they may be there, or not, or in part.
     """
 
