@@ -194,7 +194,8 @@ def _sizes(
         own = next((by_name[n.lower()] for n in wish.od_sizes if n.lower() in by_name), None)
         traits = traits_from_node(node, own)
         wish = _at_least_the_own_size(wish, own)
-    book = _read_prices(sources, prices, place, (os or traits.os).lower())
+    # with files for the sizes nothing needs a cloud, so no server is asked (or started) for prices either
+    book = _read_prices(None if skus else sources, prices, place, (os or traits.os).lower())
     if os is not None:
         traits = replace(traits, os=os.lower())
     return sizes_for(traits, sizes, wish, today=datetime.now(UTC).date(), prices=book, region=place)
@@ -241,7 +242,8 @@ def _read_sizes(sources: MarketSources | None, skus: Path | None, region: str) -
 
 def _read_prices(sources: MarketSources | None, prices: str | None, region: str, os: str) -> PriceBook:
     if prices is None:
-        return sources.prices(region, os) if sources else bundled_on_demand(region, os)
+        told = sources.prices(region, os) if sources else PriceBook()
+        return told if told.spot or told.on_demand else bundled_on_demand(region, os)
     if prices.startswith(("http://", "https://")):
         with httpx.Client(timeout=30) as client:
             return fetch_price_book(client, prices, region, os)

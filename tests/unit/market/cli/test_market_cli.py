@@ -170,6 +170,18 @@ def test_a_machine_is_asked_of_the_connected_cloud(files):
     assert json.loads(absent.stdout)["error"]["code"] == "not_found"
 
 
+def test_with_files_for_sizes_no_cloud_is_asked(files):
+    def asked(*_: object) -> Any:
+        raise AssertionError("a cloud was asked")
+
+    sources = MarketSources(asked, asked, asked)
+
+    result = run("sizes", "--spec", files["node.json"], "--skus", files["skus.json"], "--json", sources=sources)
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["priceDate"] == "2026-06-18"
+
+
 @pytest.fixture
 def traces(tmp_path: Path) -> Path:
     pool = generate_pool("g", seed=6, days=3, zones=("west-1a", "west-1b"), sizes=("d4",))
