@@ -67,7 +67,9 @@ def in_threads(plan: Iterator[tuple[int, int]], work: Callable[[int, int, memory
 def main() -> None:
     verb, source = sys.argv[1], os.open(sys.argv[2], os.O_RDONLY)
     if verb == "read":
-        in_threads(reads(data_extents(source)), lambda at, end, view: os.preadv(source, [view[: end - at]], at) and None)
+        in_threads(
+            reads(data_extents(source)), lambda at, end, view: os.preadv(source, [view[: end - at]], at) and None
+        )
         return
     if verb == "table":
         size = os.fstat(source).st_size
