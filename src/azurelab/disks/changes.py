@@ -12,7 +12,7 @@ import numpy as np
 
 from azurelab.disks.layer import Layer
 from azurelab.disks.pages import CHUNK_PAGES, PAGE, Extent, Kind, States, merged, page_span, runs
-from azurelab.disks.volume import Volume
+from azurelab.disks.volume import Volume, through_changes
 
 __all__ = ["changed_extents"]
 
@@ -23,7 +23,7 @@ def changed_extents(new: Volume, old: Volume, start: int = 0, end: int | None = 
     Correct for any two volumes; small for two that share layers, and everything that holds data for two that do not.
     """
     end = new.size_bytes if end is None else min(end, new.size_bytes)
-    return merged(_changed(new, old, start, end))
+    return merged(through_changes(lambda at: _changed(new, old, at, end), start, lambda: (new.layers, old.layers)))
 
 
 def _changed(new: Volume, old: Volume, start: int, end: int) -> Iterator[Extent]:

@@ -75,8 +75,10 @@ class DiskService:
         A footer that was never written is made up: Azure documents no refusal, and its own recordings end uploads that
         never began.
         """
-        footer = self.footers.get(volume_id)
-        if footer is not None and any(footer):
-            check_footer(footer, self.store.get(volume_id).size_bytes)
-        self.grants.close(volume_id)
-        self.footers.drop(volume_id)
+        volume = self.store.get(volume_id)
+        with volume.lock:  # so that a write on its way either lands before the check or is refused
+            footer = self.footers.get(volume_id)
+            if footer is not None and any(footer):
+                check_footer(footer, volume.size_bytes)
+            self.grants.close(volume_id)
+            self.footers.drop(volume_id)

@@ -17,10 +17,31 @@ from azurelab.disks.layer import Layer, LayerGone
 from azurelab.disks.pages import CHUNK_PAGES, PAGE, SECTOR, Extent, Kind, merged, page_span, runs
 from azurelab.disks.stack import FrozenStack, read_through
 
-__all__ = ["Volume"]
+__all__ = ["Volume", "through_changes"]
 
 # Bytes per read while hashing: big enough that Python is not the limit, small enough for 200 volumes at once.
 _DIGEST_STEP = 4 << 20
+
+
+def through_changes(
+    listing: Callable[[int], Iterator[Extent]], start: int, shape: Callable[[], object]
+) -> Iterator[Extent]:
+    """List from `start`; where a layer goes while stacks are shortened, go on from there through the new stack.
+
+    `shape` tells whether the stacks have changed: if not, the volume itself was deleted and `LayerGone` goes out.
+    """
+    position = start
+    while True:
+        seen = shape()
+        try:
+            for extent in listing(position):
+                yield extent
+                position = extent.end
+        except LayerGone:
+            if shape() == seen:
+                raise
+            continue
+        return
 
 
 class Volume:
@@ -105,7 +126,7 @@ class Volume:
     def data_extents(self, start: int = 0, end: int | None = None) -> Iterator[Extent]:
         """Byte ranges that hold written pages, sorted and merged, clipped to `[start, end)` and the volume."""
         end = self._size_bytes if end is None else min(end, self._size_bytes)
-        return merged(self._data_extents(start, end))
+        return merged(through_changes(lambda at: self._data_extents(at, end), start, lambda: self._shape))
 
     def _data_extents(self, start: int, end: int) -> Iterator[Extent]:
         if start >= end:

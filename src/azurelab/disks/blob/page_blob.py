@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from azurelab.disks.catalogue import Catalogue
@@ -78,21 +78,27 @@ class PageBlob:
             buffer[low - start :] = self._footer()[low - self.disk_bytes : end - self.disk_bytes]
         return buffer
 
-    def write(self, start: int, data: bytes | memoryview) -> None:
-        """Whole sectors; the last one is the footer."""
-        view = memoryview(data)
+    def write(self, start: int, data: bytes | bytearray, allowed: Callable[[], object]) -> None:
+        """Whole sectors; the last one is the footer. `allowed` is asked at the last moment and raises if not."""
+        with self.volume.lock:
+            allowed()
+            self._write(start, memoryview(data))
+
+    def _write(self, start: int, view: memoryview) -> None:
         within = max(min(start + len(view), self.disk_bytes) - start, 0)
         if within:
             self.volume.write(start, view[:within])
         if within < len(view):
             self._put_footer(bytes(view[within:]))
 
-    def clear(self, start: int, end: int) -> None:
-        disk_end = min(end, self.disk_bytes)
-        if start < disk_end:
-            self.volume.clear(start, disk_end - start)
-        if end > self.disk_bytes:
-            self._put_footer(bytes(FOOTER_BYTES))
+    def clear(self, start: int, end: int, allowed: Callable[[], object]) -> None:
+        with self.volume.lock:
+            allowed()
+            disk_end = min(end, self.disk_bytes)
+            if start < disk_end:
+                self.volume.clear(start, disk_end - start)
+            if end > self.disk_bytes:
+                self._put_footer(bytes(FOOTER_BYTES))
 
     def _put_footer(self, footer: bytes) -> None:
         assert self._footers is not None

@@ -291,10 +291,15 @@ class DataPlane:
         action = request.headers.get("x-ms-page-write", "").lower()
         start, end = page_range(request.headers, blob.size_bytes)
         headers: dict[str, str] = {}
+
+        def again() -> Grant:
+            """Asked under the volume's lock: a write that was on its way when access ended never lands."""
+            return self._authorize(request.path, request.query)
+
         if action == "clear":
             if await request.body(0):
                 raise _bad_header("Content-Length")
-            await asyncio.to_thread(blob.clear, start, end)
+            await asyncio.to_thread(blob.clear, start, end, again)
         elif action == "update":
             if end - start > MOST_PUT_BYTES:
                 raise BlobError(
@@ -309,7 +314,7 @@ class DataPlane:
             if len(data) != end - start:
                 raise _bad_header("x-ms-range")
             headers = await asyncio.to_thread(_verify, request.headers, data)
-            await asyncio.to_thread(blob.write, start, bytes(data))
+            await asyncio.to_thread(blob.write, start, data, again)
         elif not action:
             raise BlobError(
                 400,
