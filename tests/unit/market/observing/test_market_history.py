@@ -14,11 +14,20 @@ from hypothesis import strategies as st
 
 from holdfast.core.errors import InvalidInput
 from holdfast.market.deciding.replay.generating import generate_pool
+from holdfast.market.deciding.replay.pool import region_of
 from holdfast.market.deciding.sizes.prices import read_price_book
 from holdfast.market.observing.grids import minute_availability
 from holdfast.market.observing.history import pools_of_history, read_rows, rows_of_pool, write_csv, write_json
 from holdfast.market.observing.pools import find_pools, pools_from_file
 from holdfast.market.observing.retail_prices import PricesUnreadable, fetch_price_book
+
+
+@pytest.mark.parametrize(
+    ("market", "region"),
+    [("us-west-2a_v100_1", "us-west-2"), ("us-central1-b_v100_1", "us-central1"), ("lab_d4", "lab"), ("1_d4", "1")],
+)
+def test_a_markets_region_is_its_zone_without_the_letter(market: str, region: str):
+    assert region_of(market) == region
 
 
 def trace(folder: Path, name: str, data: list[int], gap: float = 600) -> None:

@@ -299,3 +299,10 @@ def test_disk_performance_refuses_where_the_user_asks_for_it():
     machine = replace(MACHINE, provisioned_iops=7000)
 
     assert codes(judge(size(), machine, replace(WISH, require_disk_performance=True))) == ["size.disk_performance"]
+
+
+def test_a_standard_machine_on_a_confidential_size_may_stay_on_its_kind():
+    machine = replace(MACHINE, confidential_type="SNP")
+
+    assert codes(judge(size(ConfidentialComputingType="SNP"), machine)) == []
+    assert codes(judge(size(ConfidentialComputingType="TDX"), machine)) == ["size.confidential"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,10 @@ class Pool:
 
 
 def region_of(market: str) -> str:
-    """us-west-2a_v100_1 → us-west-2: the zone without its letter. A name without that shape is its own region."""
+    """The zone without its letter: us-west-2a_v100_1 → us-west-2, us-central1-b_v100_1 → us-central1.
+
+    A name without that shape is its own region; its siblings are then all other markets of the pool.
+    """
     zone = market.rsplit("/", 1)[-1].split("_", 1)[0]
-    return zone[:-1] if len(zone) > 1 and zone[-1].isalpha() and zone[-2].isdigit() else zone
+    found = re.fullmatch(r"(.*\d)-?[a-z]", zone)
+    return found[1] if found else zone

@@ -12,10 +12,12 @@ __all__ = ["confidential"]
 
 @rule("size.confidential", "fit the disk's confidentiality", Kind.HARD)
 def confidential(size: Size, asked: Question) -> Iterable[Verdict]:
-    """A ConfidentialVM needs a vTPM always: its disk is sealed to it."""
+    """A ConfidentialVM needs a vTPM always: its disk is sealed to it. A standard machine that runs on such a size now
+    may stay on its kind.
+    """
     traits, offered = asked.traits, size.confidential_type
     if traits.security_type != "ConfidentialVM":
-        if offered:
+        if offered and offered != traits.confidential_type:
             yield No(
                 f"{size.name} is for confidential machines ({offered}) and the OS disk is not confidential",
                 "choose a size without ConfidentialComputingType",
