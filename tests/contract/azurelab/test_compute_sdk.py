@@ -743,3 +743,64 @@ def test_machines_disks_and_open_accesses_outlive_a_restart(tmp_path: object) ->
         assert own.lab.bugs == []
     finally:
         own.lab.close()
+
+
+def test_a_machine_whose_creation_failed_takes_a_patch_without_trying_again(lab: SdkLab) -> None:
+    disk = lab.copy(lab.vm().storage_profile.os_disk.managed_disk.id)
+    lab.lab.market.set_capacity(location=REGION, size="Standard_F2s_v2", left=0)
+    with pytest.raises(HttpResponseError):
+        lab.attached_vm(disk.id, "patched", hardwareProfile={"vmSize": "Standard_F2s_v2"})
+
+    change = {"properties": {"storageProfile": {"osDisk": {"deleteOption": "Detach"}}}}
+    lab.compute.virtual_machines.begin_update(lab.group, "patched", change).result()
+
+    assert lab.power("patched") != "running"
+
+
+# -- the rest of a machine --------------------------------------------------------------------------------------------
+
+
+def test_extensions_run_commands_and_boot_diagnostics_answer_in_azures_shape(lab: SdkLab) -> None:
+    vm = lab.vm(diagnosticsProfile={"bootDiagnostics": {"enabled": True}})
+    extension = {
+        "location": REGION,
+        "properties": {
+            "publisher": "Microsoft.Azure.Extensions",
+            "type": "CustomScript",
+            "typeHandlerVersion": "2.1",
+            "protectedSettings": {"commandToExecute": "secret"},
+        },
+    }
+
+    made = lab.compute.virtual_machine_extensions.begin_create_or_update(lab.group, vm.name, "ext", extension).result()
+    output = lab.compute.virtual_machines.begin_run_command(
+        lab.group, vm.name, {"commandId": "RunShellScript", "script": ["true"]}
+    ).result()
+    diagnostics = lab.compute.virtual_machines.retrieve_boot_diagnostics_data(lab.group, vm.name)
+
+    assert made.provisioning_state == "Succeeded"
+    assert "secret" not in str(lab.compute.virtual_machine_extensions.get(lab.group, vm.name, "ext").as_dict())
+    assert [r.name for r in lab.compute.virtual_machines.get(lab.group, vm.name).resources] == ["ext"]
+    assert "does not run commands" in output.value[0].message
+    assert httpx.get(diagnostics.serial_console_log_blob_uri).status_code == 200
+    lab.compute.virtual_machines.begin_delete(lab.group, vm.name, force_deletion=False).result()
+    assert lab.lab.store.of_type("Microsoft.Compute/virtualMachines/extensions", vm.id) == []
+
+
+def test_sizes_availability_sets_and_proximity_groups_are_kept(lab: SdkLab) -> None:
+    sets, groups = lab.compute.availability_sets, lab.compute.proximity_placement_groups
+    group = groups.create_or_update(lab.group, "near", {"location": REGION})
+    made = sets.create_or_update(
+        lab.group,
+        "set",
+        {"location": REGION, "sku": {"name": "Aligned"}, "properties": {"platformFaultDomainCount": 2}},
+    )
+    vm = lab.vm(availabilitySet={"id": made.id}, proximityPlacementGroup={"id": group.id})
+
+    with pytest.raises(HttpResponseError) as error:
+        sets.delete(lab.group, "set")
+
+    assert refused(error) == "OperationNotAllowed"
+    assert [m.id for m in sets.get(lab.group, "set").virtual_machines] == [vm.id]
+    assert [m.id for m in groups.get(lab.group, "near").virtual_machines] == [vm.id]
+    assert "Standard_D2s_v5" in [s.name for s in lab.compute.virtual_machines.list_available_sizes(lab.group, vm.name)]

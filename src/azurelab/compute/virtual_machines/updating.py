@@ -61,7 +61,7 @@ def prepare(ctx: Context) -> None:
         vm.properties["vmId"] = str(uuid.uuid4())
         vm.properties["timeCreated"] = ctx.timestamp()
         check_allocation(ctx, vm)
-    elif before.hidden.get("unborn"):
+    elif before.hidden.get("unborn") and ctx.method == "PUT":
         check_allocation(ctx, vm)
         vm.hidden["power"] = "starting"
     elif _size_of(before) != shape.name and before.hidden.get("power") != "deallocated":
@@ -78,7 +78,7 @@ def prepare(ctx: Context) -> None:
         vm.hidden["unborn"] = True  # until it has run once: a PUT on a machine whose creation failed tries again
         ctx.log("power", power="starting", was=None, why="PUT")
         vm.hidden["generation"] = _generation(ctx, vm) or "V1"
-    ctx.memo["new"] = bool(vm.hidden.get("unborn"))
+    ctx.memo["new"] = bool(vm.hidden.get("unborn")) and ctx.method == "PUT"
     ctx.memo.update(asdict(changes))
 
 
