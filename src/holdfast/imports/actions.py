@@ -12,7 +12,12 @@ from holdfast.clouds.protocols import Facts, Power
 from holdfast.imports.options import DiskSource, ImportOptions, NetworkSource
 from holdfast.imports.plan import Action, LaunchMarket, Verb
 
-__all__ = ["actions_of", "originals"]
+__all__ = ["actions_of", "originals", "wants_early"]
+
+
+def wants_early(power: Power, disks: DiskSource) -> bool:
+    """Early snapshots make the final ones small. A machine that is off needs none, nor do disks that only move."""
+    return power is Power.RUNNING and disks is DiskSource.SNAPSHOT
 
 
 def originals(facts: Facts) -> Iterator[tuple[str, Document]]:
@@ -40,7 +45,7 @@ def _actions(
     machine, running = facts.machine, facts.power is Power.RUNNING
     for role, document in originals(facts):
         yield Action(Verb.MARK, document.ref, role, "three tags say whose it is", "the tags are removed")
-    yield from _preparation(succession, options, running)
+    yield from _preparation(succession, options, wants_early(facts.power, options.disks))
     if any(pools_of(nic) for nic in facts.nics):
         reason = f"new connections stop; {options.draining_timeout_s} s for the open ones"
         for nic in facts.nics:
@@ -74,17 +79,17 @@ def _actions(
     yield from _afterwards(facts, succession, options)
 
 
-def _preparation(succession: Succession, options: ImportOptions, running: bool) -> Iterator[Action]:
+def _preparation(succession: Succession, options: ImportOptions, early: bool) -> Iterator[Action]:
     if options.object_goes:
         yield Action(Verb.DETACH, "all parts", "original/machine", "no part may go with the machine object",
                      "the former delete options are set again")  # fmt: skip
-    if running:
-        for role, document in succession.early.items():
-            yield Action(Verb.CREATE, document.ref, f"early/{role}", "while it runs, so that the final one is small",
-                         "it is deleted", document)  # fmt: skip
     for made in (succession.public_ips, succession.nics):
         for role, document in made.items():
             yield Action(Verb.CREATE, document.ref, role, "the new machine's network", "it is deleted", document)
+    if early:
+        for role, document in succession.early.items():
+            yield Action(Verb.CREATE, document.ref, f"early/{role}", "while it runs, so that the final one is small",
+                         "it is deleted", document)  # fmt: skip
 
 
 def _afterwards(facts: Facts, succession: Succession, options: ImportOptions) -> Iterator[Action]:
@@ -103,7 +108,7 @@ def _afterwards(facts: Facts, succession: Succession, options: ImportOptions) ->
             yield Action(Verb.DELETE_LATER, document.ref, role, f"after {hours}", "extend, or undo before")
     for role, document in succession.final.items():
         yield Action(Verb.DELETE_LATER, document.ref, f"final/{role}", f"after {hours}", "extend")
-    if facts.power is Power.RUNNING:
+    if wants_early(facts.power, options.disks):
         for role, document in succession.early.items():
             yield Action(Verb.DELETE_LATER, document.ref, f"early/{role}", f"after {hours}", "extend")
 

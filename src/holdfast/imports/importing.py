@@ -19,12 +19,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from holdfast.clouds.azure.succession.network import pools_of
 from holdfast.clouds.protocols import Power
 from holdfast.core.errors import InvalidInput
 from holdfast.core.ids import NodeId
 from holdfast.engine import Operation, Role, operation
 from holdfast.engine.timers import Timers
-from holdfast.imports.actions import originals
+from holdfast.imports.actions import originals, wants_early
 from holdfast.imports.following import follow_import
 from holdfast.imports.gathering import gather
 from holdfast.imports.options import DiskSource, ImportOptions, NetworkSource
@@ -66,7 +67,6 @@ from holdfast.imports.steps.parts import (
     make_network,
     take_early_snapshots,
     take_final_snapshots,
-    wants_early,
 )
 from holdfast.machines import ledger
 from holdfast.machines.ledger import Fate
@@ -98,6 +98,12 @@ class Planned:
     draining_timeout_s: int
     prove_timeout_s: int
     came_off: bool
+    object_goes: bool
+    makes_network: bool
+    makes_disks: bool
+    takes_early_snapshots: bool
+    is_in_pools: bool
+    recreates_extensions: bool
 
 
 @operation("import", version=1, spec=ImportSpec, role=Role.OPERATOR, on_state=follow_import)
@@ -107,21 +113,28 @@ def import_machine(op: Operation, spec: ImportSpec) -> NodeId:
     case = plan.case
 
     op.do(mark_originals, case, undo=unmark_originals)
-    op.do(detach_original, case, undo=restore_delete_options)
-    op.do(make_network, case, undo=delete_network)
-    op.do(take_early_snapshots, case, undo=discard_early_snapshots)
-    left_at = op.do(leave_pools, case, undo=rejoin_pools)
-    if left_at is not None:
+    if plan.object_goes:
+        op.do(detach_original, case, undo=restore_delete_options)
+    if plan.makes_network:
+        op.do(make_network, case, undo=delete_network)
+    if plan.takes_early_snapshots:
+        op.do(take_early_snapshots, case, undo=discard_early_snapshots)
+    if plan.is_in_pools:
+        left_at = op.do(leave_pools, case, undo=rejoin_pools)
         op.wait(drained, case, left_at, every_s=5, timeout_s=plan.draining_timeout_s + 60)
     op.do(stop_original, case, undo=restore_power)
     op.do(take_final_snapshots, case, undo=discard_final_snapshots)
-    op.do(make_disks, case, undo=delete_disks)
-    op.do(dissolve_original, case, undo=recreate_original)
+    if plan.makes_disks:
+        op.do(make_disks, case, undo=delete_disks)
+    if plan.object_goes:
+        op.do(dissolve_original, case, undo=recreate_original)
     launched = op.first_of(plan.markets, launch_machine, case, undo=dissolve_machine)
     since = op.wait(machine_runs, case, launched, every_s=1, timeout_s=plan.prove_timeout_s)
     proof = op.wait(prove_machine, case, launched, since, every_s=1, timeout_s=plan.prove_timeout_s)
-    op.do(join_pools, case, undo=leave_pools_again)
-    op.do(recreate_extensions, case)
+    if plan.is_in_pools:
+        op.do(join_pools, case, undo=leave_pools_again)
+    if plan.recreates_extensions:
+        op.do(recreate_extensions, case)
 
     node = op.pivot(hand_over, case, launched, proof)  # one transaction: node, retained originals, timer, this step
     if plan.came_off:
@@ -147,6 +160,12 @@ def describe_and_plan(call: StepCall, spec: ImportSpec) -> Planned:
         draining_timeout_s=plan.options.draining_timeout_s,
         prove_timeout_s=plan.options.prove_timeout_s,
         came_off=plan.facts.power is not Power.RUNNING,
+        object_goes=plan.options.object_goes,
+        makes_network=bool(plan.succession.nics),
+        makes_disks=bool(plan.succession.disks),
+        takes_early_snapshots=wants_early(plan.facts.power, plan.options.disks),
+        is_in_pools=any(pools_of(nic) for nic in plan.facts.nics),
+        recreates_extensions=bool(plan.extensions),
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from holdfast.clouds.azure.succession import detach_parts, recreated
 from holdfast.clouds.azure.succession.disks import disk_from_snapshot, snapshot_of
 from holdfast.clouds.azure.succession.names import fitted, resource_group_of
+from holdfast.clouds.azure.succession.network import pools_of
 from holdfast.clouds.documents import Document
 from holdfast.clouds.protocols import Agent, Power, PowerLevel
 from holdfast.core.errors import HoldfastError, Retry
@@ -77,6 +78,8 @@ class UndoCase:
     to_import_point: bool
     prove_timeout_s: int
     ran_before: bool
+    object_goes: bool
+    is_in_pools: bool
 
 
 class OriginalNotAllocated(HoldfastError):
@@ -101,16 +104,20 @@ def undo_import(op: Operation, spec: UndoSpec) -> None:
     """Give the imported machine back"""
     undo = op.do(look_at_both, spec)
 
-    op.do(node_leaves_pools, undo, undo=node_joins_pools)
+    if undo.is_in_pools:
+        op.do(node_leaves_pools, undo, undo=node_joins_pools)
     op.do(stop_node, undo, undo=start_node)
     op.do(keep_node_state, undo, undo=discard_node_state)
-    op.do(make_point_disks, undo, undo=delete_point_disks)
-    op.do(dissolve_node, undo, undo=relaunch_node)
+    if undo.to_import_point:
+        op.do(make_point_disks, undo, undo=delete_point_disks)
+    if undo.object_goes:
+        op.do(dissolve_node, undo, undo=relaunch_node)
     op.do(bring_back_original, undo, undo=put_original_away)
     if undo.ran_before:
         since = op.wait(original_runs, undo, every_s=1, timeout_s=undo.prove_timeout_s)
         op.wait(prove_original, undo, since, every_s=1, timeout_s=undo.prove_timeout_s)
-    op.do(original_joins_pools, undo, undo=original_leaves_pools)
+    if undo.is_in_pools:
+        op.do(original_joins_pools, undo, undo=original_leaves_pools)
 
     op.pivot(give_back, undo)  # one transaction: the node is no more, its state is kept for a while
     op.do(delete_successor, undo)
@@ -150,6 +157,8 @@ def look_at_both(call: StepCall, spec: UndoSpec) -> UndoCase:
         to_import_point=spec.to_import_point,
         prove_timeout_s=plan.options.prove_timeout_s,
         ran_before=plan.facts.power is Power.RUNNING,
+        object_goes=plan.options.object_goes and machine is not None,
+        is_in_pools=any(pools_of(nic) for nic in plan.facts.nics),
     )
     call.write(partial(_announce, undo=undo, plan=plan))
     return undo
@@ -192,31 +201,26 @@ def discard_node_state(call: StepCall, undo: UndoCase) -> None:
 
 def make_point_disks(call: StepCall, undo: UndoCase) -> None:
     """Make disks as they were at the import"""
-    if undo.to_import_point:
-        for role, document in _point_disks(plan_of_case(call, undo.case), undo).items():
-            ensure_made(call, undo.case, role, document, operation=undo.undo)
+    for role, document in _point_disks(plan_of_case(call, undo.case), undo).items():
+        ensure_made(call, undo.case, role, document, operation=undo.undo)
 
 
 def delete_point_disks(call: StepCall, undo: UndoCase) -> None:
     """Delete the disks that were made as they were at the import"""
-    if undo.to_import_point:
-        for role in _point_disks(plan_of_case(call, undo.case), undo):
-            remove_made(call, undo.case, role, operation=undo.undo)
+    for role in _point_disks(plan_of_case(call, undo.case), undo):
+        remove_made(call, undo.case, role, operation=undo.undo)
 
 
 def dissolve_node(call: StepCall, undo: UndoCase) -> None:
     """Delete the node's machine object and keep its parts"""
-    plan = plan_of_case(call, undo.case)
-    if plan.options.object_goes and undo.machine is not None:
-        _delete_node_object(call, undo)
+    _delete_node_object(call, undo)
 
 
 def relaunch_node(call: StepCall, undo: UndoCase) -> None:
     """Create the node's machine object again from its parts"""
-    plan = plan_of_case(call, undo.case)
-    if not plan.options.object_goes or undo.machine is None:
-        return
     cloud = cloud_of(call, undo.case)
+    if undo.machine is None:
+        return
     now = cloud.read(undo.machine.ref)
     if now is None or not is_made_here(now, undo.case.operation, "machine"):
         if now is not None:

@@ -71,16 +71,14 @@ def unmark_originals(call: StepCall, case: Case) -> None:
         cloud.unmark(call, document.ref, OUR_TAGS)
 
 
-def leave_pools(call: StepCall, case: Case) -> datetime | None:
+def leave_pools(call: StepCall, case: Case) -> datetime:
     """Take the original out of its load-balancer pools"""
     cloud, plan = cloud_of(call, case), plan_of_case(call, case)
-    left = False
     for nic in plan.facts.nics:
-        if pools_of(nic) and (now := cloud.read(nic.ref, nic.api_version)) is not None:
-            left = True
-            if pools_of(now):
-                cloud.write(call, without_pools(now))
-    return call.clock.now() if left else None
+        now = cloud.read(nic.ref, nic.api_version) if pools_of(nic) else None
+        if now is not None and pools_of(now):
+            cloud.write(call, without_pools(now))
+    return call.clock.now()
 
 
 def rejoin_pools(call: StepCall, case: Case) -> None:
@@ -105,8 +103,6 @@ def drained(call: StepCall, case: Case, left_at: datetime) -> None:
 def detach_original(call: StepCall, case: Case) -> None:
     """Set every part of the original to outlive its machine object"""
     cloud, plan = cloud_of(call, case), plan_of_case(call, case)
-    if not plan.options.object_goes:
-        return
     now = _as_planned(cloud.read(plan.machine), plan)
     if patch := detach_parts(now):
         cloud.patch(call, plan.machine, patch)
@@ -115,8 +111,6 @@ def detach_original(call: StepCall, case: Case) -> None:
 def restore_delete_options(call: StepCall, case: Case) -> None:
     """Give every part of the original its delete option back"""
     cloud, plan = cloud_of(call, case), plan_of_case(call, case)
-    if not plan.options.object_goes:
-        return
     now = cloud.read(plan.machine)
     if now is None or is_made_here(now, case.operation, "machine"):
         raise SuccessorStillThere(ref=plan.machine)
@@ -144,8 +138,6 @@ def restore_power(call: StepCall, case: Case) -> None:
 def dissolve_original(call: StepCall, case: Case) -> None:
     """Delete the original's machine object and keep all its parts"""
     cloud, plan = cloud_of(call, case), plan_of_case(call, case)
-    if not plan.options.object_goes:
-        return
     with call.read() as session:
         entry = ledger.entry(session, case.operation, "original/machine")
     now = cloud.read(plan.machine)
@@ -159,8 +151,7 @@ def dissolve_original(call: StepCall, case: Case) -> None:
 def recreate_original(call: StepCall, case: Case) -> None:
     """Create the original's machine object again from its own parts"""
     plan = plan_of_case(call, case)
-    if plan.options.object_goes:
-        put_back_object(call, case, recreated(plan.facts.machine), plan)
+    put_back_object(call, case, recreated(plan.facts.machine), plan)
 
 
 def put_back_object(call: StepCall, case: Case, document: Document, plan: ImportPlan) -> None:

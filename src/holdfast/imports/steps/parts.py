@@ -5,31 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from holdfast.clouds.documents import Document
-from holdfast.clouds.protocols import Power
-from holdfast.imports.options import DiskSource
 from holdfast.imports.steps.case import Case, StepCall, ensure_made, plan_of_case, remove_made
 
 __all__ = ["delete_disks", "delete_network", "discard_early_snapshots", "discard_final_snapshots", "make_disks",
-           "make_network", "take_early_snapshots", "take_final_snapshots", "wants_early"]  # fmt: skip
-
-
-def wants_early(power: Power, disks: DiskSource) -> bool:
-    """Early snapshots make the final ones small. A machine that is off needs none, nor do disks that only move."""
-    return power is Power.RUNNING and disks is DiskSource.SNAPSHOT
+           "make_network", "take_early_snapshots", "take_final_snapshots"]  # fmt: skip
 
 
 def take_early_snapshots(call: StepCall, case: Case) -> None:
     """Take snapshots while the original runs"""
-    plan = plan_of_case(call, case)
-    if wants_early(plan.facts.power, plan.options.disks):
-        _make_all(call, case, "early/", plan.succession.early)
+    _make_all(call, case, "early/", plan_of_case(call, case).succession.early)
 
 
 def discard_early_snapshots(call: StepCall, case: Case) -> None:
     """Delete the snapshots that were taken while the original ran"""
-    plan = plan_of_case(call, case)
-    if wants_early(plan.facts.power, plan.options.disks):
-        _remove_all(call, case, "early/", plan.succession.early)
+    _remove_all(call, case, "early/", plan_of_case(call, case).succession.early)
 
 
 def take_final_snapshots(call: StepCall, case: Case) -> None:
