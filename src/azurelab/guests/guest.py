@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from azurelab.guests import agent, forwards
@@ -235,15 +234,3 @@ class Guest:
             for device in bus["devices"]
             if device["qdev_id"].startswith("port") and "pci_bridge" in device
         }
-
-    # -- files --------------------------------------------------------------------------------------------------
-
-    def console(self) -> bytes:
-        return _read(self.paths.console)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
