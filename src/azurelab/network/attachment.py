@@ -75,13 +75,13 @@ def attach(ctx: Context, nic_id: str, vm_id: str, *, primary: bool) -> None:
 
 
 def detach(ctx: Context, nic_id: str, vm_id: str) -> None:
-    """Free again, with its private address; its hardware address goes. Another machine's card is left alone."""
+    """Free again, with its private and hardware address. Another machine's card is left alone."""
     nic = ctx.store.get(nic_id)
     if nic is None or ((nic.properties.get("virtualMachine") or {}).get("id") or "").lower() != vm_id.lower():
         return
     _down(ctx, nic)
     with ctx.edit(nic.id) as r:
-        for word in ("virtualMachine", "primary", "macAddress"):
+        for word in ("virtualMachine", "primary"):
             r.properties.pop(word, None)
     ctx.log("detached", nic.id, of=vm_id, what="nic")
 

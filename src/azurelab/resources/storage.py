@@ -17,7 +17,7 @@ from azurelab.arm.types import Field, Flavor, Lro, ResourceType, Verb
 __all__ = ["ACCOUNTS"]
 
 _STORAGE = Flavor(provider="Microsoft.Storage", operations="operationstatuses", results="asyncoperations")
-_SERVICES = ("blob", "queue", "table", "file")
+_SERVICES = ("blob", "queue", "table", "file", "dfs", "web")
 
 
 def _prepare(ctx: Context) -> None:
@@ -52,6 +52,17 @@ def _prepare(ctx: Context) -> None:
             "keySource": "Microsoft.Storage",
         },
     )
+    for service in (p["encryption"].get("services") or {}).values():
+        service.setdefault("lastEnabledTime", ctx.timestamp())
+    if account.doc["kind"] in ("StorageV2", "BlobStorage"):
+        p.setdefault("accessTier", "Hot")
+    p.setdefault("allowBlobPublicAccess", True)
+    p.setdefault("minimumTlsVersion", "TLS1_2")
+    p.setdefault("keyCreationTime", {"key1": ctx.timestamp(), "key2": ctx.timestamp()})
+    region = ctx.lab.regions.get(account.location)
+    if "GRS" in str(sku["name"]) and region is not None and region.pair:
+        p.setdefault("secondaryLocation", region.pair)
+        p.setdefault("statusOfSecondary", "available")
     p.setdefault("primaryEndpoints", {s: f"https://{name}.{s}.storage.azurelab/" for s in _SERVICES})
 
 
@@ -75,7 +86,12 @@ ACCOUNTS = ResourceType(
     patch=Verb(existing=200, prepare=_prepare),
     delete=Verb(existing=200, empty=True),
     actions={"listKeys": Verb(existing=200, result=_keys)},
-    readonly=("properties.creationTime", "properties.primaryEndpoints", "properties.provisioningState"),
+    readonly=(
+        "properties.creationTime",
+        "properties.keyCreationTime",
+        "properties.primaryEndpoints",
+        "properties.provisioningState",
+    ),
     fields=(Field(path="sku.name"),),
     body_error="InvalidRequestFormat",
     delete_order=80,

@@ -63,6 +63,9 @@ class Market:
     def unrestrict(self, location: str, size: str) -> None:
         self._store.set_setting(f"restriction:{location}:{size.lower()}", None)
 
+    def has_restrictions(self, location: str) -> bool:
+        return any(v for v in self._store.settings(f"restriction:{location}:").values())
+
     def _restrictions(self, location: str, size: Size, zones: list[str]) -> list[dict[str, Any]]:
         found = self._store.setting(f"restriction:{location}:{size.name.lower()}")
         if not found:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +53,27 @@ EXCEPTIONS: tuple[Exception_, ...] = (
     Exception_(
         r"test_network_nic GET .*/Microsoft.Network/networkInterfaces$", "keys", "macAddress",
         "the recorded subscription held other people's cards",
+    ),
+    Exception_(
+        r"test_compute_vm GET .*/virtualMachines$", "keys", "diagnosticsProfile",
+        "the recorded subscription held other people's machines",
+    ),
+    Exception_(
+        r"test_gallery_e2e GET .*/(resources|mock-deployment|vmFromImage(VMNic|PublicIP)?)$", "keys|status",
+        "value|outputResources|404 instead of 200|virtualMachine|ipAddress",
+        "a machine from a gallery image, and a key vault: galleries and vaults are not served",
+    ),
+    Exception_(
+        r"simulate_eviction GET .*/vm-simulate-eviction3$", "code", "ResourceNotFound instead of NotFound",
+        "recorded while the machine was being deleted: the provider's 404; ours is gone, which is the front door's",
+    ),
+    Exception_(
+        r"test_compute_vm PATCH .*/virtualMachines/", "headers", "azure-asyncoperation too many",
+        "Azure sends it for some PATCHes and not for others (2 of 4 recorded ones)",
+    ),
+    Exception_(
+        r"compute-4.6.2/.*test_md_from_storage_blob (PUT|GET) ", "status", "400 instead of 202|404 instead of 200",
+        "the recorded source blob lay in a storage account; the same request was refused with 400 in later recordings",
     ),
 )  # fmt: skip
 
@@ -101,8 +121,13 @@ def _allowed(difference: Difference) -> Exception_ | None:
     return None
 
 
-def _all() -> Iterator[Path]:
-    return iter(files()) if FOLDER.is_dir() else iter(())
+def _file_of(exception: Exception_, name: str) -> bool:
+    """Whether the exception names this file alone (those of several files may be absent in some)."""
+    return bool(re.search(exception.where.split(" ")[0], name)) and "test_compute_vm" not in exception.where
+
+
+def _all() -> list[Path]:
+    return files() if FOLDER.is_dir() else []
 
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="the recordings are not on this machine (HOLDFAST_SHARED)")
@@ -116,8 +141,12 @@ def test_recordings_are_there_and_some_pairs_are_compared(tmp_path: Path) -> Non
 def test_recording_is_answered_as_azure_did(file: Path, tmp_path: Path) -> None:
     replay, bugs = _replay(file, tmp_path)
 
+    stale = [
+        e for e in EXCEPTIONS if _file_of(e, replay.name) and not any(_allowed(d) is e for d in replay.differences)
+    ]
     unexplained = [str(d) for d in replay.differences if _allowed(d) is None]
     assert not unexplained, "\n".join(unexplained)
+    assert not stale, "no longer differs: " + "; ".join(e.where for e in stale)
     assert bugs == []
 
 
