@@ -104,10 +104,10 @@ def _box(bottom: float, height: float, total: float) -> tuple[float, float, floa
 
 
 def _upper_part(cmap: Any) -> Any:
-    """Without the palest fifth, which reads as grey."""
+    """Without the palest part, which reads as grey, and the darkest, on which the black line is not seen."""
     from matplotlib.colors import ListedColormap
 
-    return ListedColormap(cmap(np.linspace(0.34, 0.97, 256)))
+    return ListedColormap(cmap(np.linspace(0.30, 0.78, 256)))
 
 
 def _market_colours(count: int) -> Any:
