@@ -105,7 +105,8 @@ def _named_volumes(store: Store) -> set[str]:
             for word in ("volume", "os_volume"):
                 if word in hidden:
                     named.add(str(hidden[word]))
-            named.update(str(v) for v in (hidden.get("volumes") or {}).values())
+            for word in ("volumes", "data_volumes"):
+                named.update(str(v) for v in (hidden.get(word) or {}).values())
     return named
 
 

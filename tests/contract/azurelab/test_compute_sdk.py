@@ -663,10 +663,13 @@ def test_a_disk_given_back_and_taken_again_at_once_stays_with_its_machine(lab: S
     assert (held.managed_by, held.disk_state) == (vm.id, "Attached")
 
 
-def test_an_unmanaged_os_disk_becomes_a_managed_one_with_its_bytes(lab: SdkLab) -> None:
+def test_unmanaged_disks_become_managed_ones_under_their_machine(lab: SdkLab) -> None:
     body = lab.vm_body()
     blob = "https://account.blob.example/vhds/os.vhd"
     body["properties"]["storageProfile"]["osDisk"] = {"name": "os", "createOption": "FromImage", "vhd": {"uri": blob}}
+    body["properties"]["storageProfile"]["dataDisks"] = [
+        {"lun": 2, "name": "data", "createOption": "Empty", "diskSizeGB": 3, "vhd": {"uri": blob + "2"}}
+    ]
     made = lab.compute.virtual_machines.begin_create_or_update(lab.group, "unmanaged", body).result()
     assert (made.storage_profile.os_disk.vhd.uri, made.storage_profile.os_disk.managed_disk) == (blob, None)
 
@@ -676,8 +679,10 @@ def test_an_unmanaged_os_disk_becomes_a_managed_one_with_its_bytes(lab: SdkLab) 
     lab.compute.virtual_machines.begin_convert_to_managed_disks(lab.group, "unmanaged").result()
 
     assert refused(error) == "OperationNotAllowed"
-    os_disk = lab.compute.virtual_machines.get(lab.group, "unmanaged").storage_profile.os_disk
-    assert os_disk.vhd is None
+    profile = lab.compute.virtual_machines.get(lab.group, "unmanaged").storage_profile
+    os_disk, data = profile.os_disk, profile.data_disks[0]
+    assert (os_disk.vhd, data.vhd, data.lun) == (None, None, 2)
+    assert lab.compute.disks.get(lab.group, data.name).disk_size_gb == 3
     assert lab.compute.disks.get(lab.group, os_disk.name).managed_by == made.id
     lab.compute.virtual_machines.begin_start(lab.group, "unmanaged").result()
     assert lab.power("unmanaged") == "running"

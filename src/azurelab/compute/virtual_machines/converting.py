@@ -1,4 +1,4 @@
-"""convertToManagedDisks: an unmanaged OS disk becomes a managed one. The machine is deallocated; its bytes stay."""
+"""convertToManagedDisks: unmanaged disks become managed ones. The machine is deallocated; the bytes stay."""
 
 from __future__ import annotations
 
@@ -27,40 +27,52 @@ def _prepare(ctx: Context) -> None:
 
 
 def _finish(ctx: Context) -> None:
-    """One transaction: the disk resource takes over the bytes that the machine owned."""
+    """One transaction: disk resources take over the bytes that the machine owned."""
     vm = ctx.resource
-    os_disk = vm.properties["storageProfile"].get("osDisk") or {}
-    if "os_volume" not in vm.hidden or not os_disk.get("vhd"):
-        return
-    volume = str(vm.hidden["os_volume"])
+    profile = clone(vm.properties["storageProfile"])
+    os_disk = profile.get("osDisk") or {}
+    if "os_volume" in vm.hidden and os_disk.get("vhd"):
+        kind = {"osType": os_disk["osType"], "hyperVGeneration": vm.hidden.get("generation", "V1")}
+        profile["osDisk"] = _managed(ctx, os_disk, str(vm.hidden["os_volume"]), "OsDisk_1", kind)
+    volumes = dict(vm.hidden.get("data_volumes") or {})
+    profile["dataDisks"] = [
+        _managed(ctx, disk, str(volumes[str(disk["lun"])]), f"disk{disk['lun'] + 2}", {}) if disk.get("vhd") else disk
+        for disk in profile.get("dataDisks") or ()
+    ]
+    with ctx.edit() as r:
+        r.properties["storageProfile"] = profile
+        r.hidden.pop("data_volumes", None)
+        if not os_disk.get("diffDiskSettings"):
+            r.hidden.pop("os_volume", None)
+
+
+def _managed(ctx: Context, entry: dict[str, Any], volume: str, stem: str, kind: dict[str, str]) -> dict[str, Any]:
+    """A disk resource for these bytes; what the machine's document says about it from now on."""
+    vm = ctx.resource
     unique_id = str(uuid.UUID(volume))
-    name = f"{vm.name}_OsDisk_1_{unique_id.replace('-', '')}"
     doc: dict[str, Any] = {
         "location": vm.location,
         "managedBy": vm.id,
         "sku": {"name": "Standard_LRS"},
         "properties": {
-            "osType": os_disk["osType"],
-            "hyperVGeneration": vm.hidden.get("generation", "V1"),
-            "creationData": {"createOption": "Import", "sourceUri": os_disk["vhd"].get("uri", "")},
+            **kind,
+            "creationData": {"createOption": "Import", "sourceUri": entry["vhd"].get("uri", "")},
             "timeCreated": ctx.timestamp(),
             "provisioningState": "Succeeded",
-            "diskSizeBytes": int(os_disk["diskSizeGB"]) * GIB,
+            "diskSizeBytes": int(entry["diskSizeGB"]) * GIB,
             "uniqueId": unique_id,
         },
     }
     restate(doc, doc["properties"], snapshot=False)
+    name = f"{vm.name}_{stem}_{unique_id.replace('-', '')}"
     disk = ctx.create(f"{ctx.id.scope}/providers/{DISK_TYPE}/{name}", DISK_TYPE, doc, volume=volume)
-    with ctx.edit() as r:
-        del r.hidden["os_volume"]
-        entry = {k: clone(v) for k, v in os_disk.items() if k != "vhd"}
-        r.properties["storageProfile"]["osDisk"] = {
-            **entry,
-            "name": disk.name,
-            "managedDisk": {"storageAccountType": "Standard_LRS", "id": disk.id},
-            "deleteOption": "Detach",
-        }
     ctx.log("attached", disk.id, to=vm.id, what="disk")
+    return {
+        **{k: v for k, v in entry.items() if k != "vhd"},
+        "name": disk.name,
+        "managedDisk": {"storageAccountType": "Standard_LRS", "id": disk.id},
+        "deleteOption": "Detach",
+    }
 
 
 ACTIONS = {

@@ -70,6 +70,8 @@ def let_go(ctx: Context, vm: Resource) -> None:
             ctx.remove(disk_id)
     if "os_volume" in vm.hidden:
         _delete_volume(ctx, str(vm.hidden["os_volume"]))
+    for volume in (vm.hidden.get("data_volumes") or {}).values():
+        _delete_volume(ctx, str(volume))
     for card in (vm.properties.get("networkProfile") or {}).get("networkInterfaces") or ():
         _let_card_go(ctx, vm, card)
     for child in ctx.store.children(vm.id):

@@ -54,6 +54,8 @@ def spec_of(lab: Lab, vm: Resource) -> GuestSpec:
     attached = []
     if "os_volume" in vm.hidden:
         attached.append(_attachment(lab, str(vm.hidden["os_volume"]), None))
+    for word, volume in (vm.hidden.get("data_volumes") or {}).items():
+        attached.append(_attachment(lab, str(volume), int(word)))
     for lun, disk_id in held_disks(vm):
         disk = lab.store.get(disk_id)
         if disk is not None:
@@ -162,6 +164,7 @@ def _has_bytes(lab: Lab, vm: Resource) -> bool:
     """False for a machine whose creation was cut off before its disks were made: its operation makes them."""
     store = disks_of(lab).store
     volumes = [vm.hidden["os_volume"]] if "os_volume" in vm.hidden else []
+    volumes += (vm.hidden.get("data_volumes") or {}).values()
     for _, disk_id in held_disks(vm):
         disk = lab.store.get(disk_id)
         volumes += [disk.hidden["volume"]] if disk is not None else []

@@ -284,6 +284,9 @@ def _settle_data(ctx: Context, shape: Shape, profile: dict[str, Any], source: _S
         disk_id = (old.get("managedDisk") or {}).get("id")
         if disk_id:
             changes.detached.append([lun, disk_id])
+        elif str(lun) not in {str(d["lun"]) for d in kept}:
+            # An unmanaged disk that is given back is a blob again; its bytes here go with the next start of the lab.
+            ctx.resource.hidden.get("data_volumes", {}).pop(str(lun), None)
 
 
 def _same(old: dict[str, Any], asked: dict[str, Any]) -> bool:
@@ -326,7 +329,7 @@ def _new_data(
         disk = _take(ctx, shape, asked, "dataDisk", lun, changes)
         return {"lun": lun, **_entry(asked, disk, "Attach", "None"), "toBeDetached": False}
     if asked.get("vhd"):
-        raise bad_request("InvalidParameter", "Unmanaged data disks are retired; use managed disks.", "dataDisk.vhd")
+        return _unmanaged_data(ctx, asked, lun, changes)
     unique_id = str(uuid.uuid4())
     name = str(asked.get("name") or f"{ctx.id.name}_disk{lun + 2}_{unique_id.replace('-', '')}")
     gib = asked.get("diskSizeGB")
@@ -361,6 +364,19 @@ def _new_data(
         "dataDisk.createOption",
         f"The value '{asked.get('createOption')}' of dataDisk.createOption is not allowed here.",
     )
+
+
+def _unmanaged_data(ctx: Context, asked: dict[str, Any], lun: int, changes: Changes) -> dict[str, Any]:
+    """Bytes that belong to the machine, as for an unmanaged OS disk; the named blob itself is not reached."""
+    gib = int(asked.get("diskSizeGB") or 1)
+    volume = str(uuid.uuid4())
+    ctx.resource.hidden.setdefault("data_volumes", {})[str(lun)] = volume
+    changes.volumes.append({"id": volume, "size": gib * GIB, "source": None})
+    entry = {**clone(asked), "diskSizeGB": gib, "toBeDetached": False}
+    entry.setdefault("name", f"{ctx.id.name}_disk{lun + 2}_{volume.replace('-', '')}")
+    entry.setdefault("caching", "None")
+    entry.pop("managedDisk", None)
+    return entry
 
 
 # -- single disks -----------------------------------------------------------------------------------------------------
