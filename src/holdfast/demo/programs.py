@@ -34,11 +34,11 @@ def wait_until(what: str, bound_s: float, look: Any) -> Any:
 
 
 class Lab:
-    """azurelab on a home of its own, with real guests."""
+    """azurelab on a home of its own; guests: `qemu` (real ones) or `none`."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, guests: str = "qemu") -> None:
         self._home = home
-        self._run("up", "--detach", "--guests", "qemu")
+        self._run("up", "--detach", "--guests", guests)
         lines = self._run("env").splitlines()
         self.env = dict(line.removeprefix("export ").split("=", 1) for line in lines)
         self._arm = httpx.Client(
@@ -61,6 +61,9 @@ class Lab:
         answer = self._arm.put(ref, params={"api-version": version}, json={"location": "westeurope", **body})
         if answer.status_code >= 300:
             raise DemoFailed(f"PUT {ref}: {answer.status_code} {answer.text}")
+        self._await(ref, answer)
+
+    def _await(self, ref: str, answer: httpx.Response) -> None:
         if (url := answer.headers.get("azure-asyncoperation")) is None:
             return
         plain = url.replace(self.env["AZURELAB_URL"], self.env["AZURELAB_HTTP_URL"])
@@ -68,10 +71,17 @@ class Lab:
         def ended() -> bool | None:
             told = self._arm.get(plain).json()
             if told["status"] == "Failed":
-                raise DemoFailed(f"PUT {ref}: {told['error']}")
+                raise DemoFailed(f"{ref}: {told['error']}")
             return True if told["status"] == "Succeeded" else None
 
-        wait_until(f"the creation of {ref.rsplit('/', 1)[-1]}", 120, ended)
+        wait_until(f"the end of the operation on {ref.rsplit('/', 1)[-1]}", 120, ended)
+
+    def post(self, ref: str, version: str) -> None:
+        """An action such as `/deallocate`, to its end."""
+        answer = self._arm.post(ref, params={"api-version": version})
+        if answer.status_code >= 300:
+            raise DemoFailed(f"POST {ref}: {answer.status_code} {answer.text}")
+        self._await(ref, answer)
 
     def get(self, ref: str, version: str) -> dict[str, Any] | None:
         answer = self._arm.get(ref, params={"api-version": version})
@@ -80,6 +90,10 @@ class Lab:
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
+
+    def control(self, path: str, wish: Mapping[str, Any]) -> None:
+        """Change the lab's world, such as its quotas (`/azurelab/quota`)."""
+        self._arm.put(path, json=wish).raise_for_status()
 
     def down(self) -> None:
         self._arm.close()
@@ -141,13 +155,22 @@ class Holdfast:
         """`import follow` on the terminal, beside what the demo does meanwhile."""
         return subprocess.Popen([BIN / "holdfast", "import", "follow", import_id], env=self._env)
 
-    def import_now(self, import_id: str) -> dict[str, Any]:
-        """The import as the API shows it: cheaper than a command, for watching closely."""
+    def api(self) -> httpx.Client:
+        """A client of the server's own API, with the home's token."""
         told = json.loads((self.home / "server.json").read_text())
         token = (self.home / "local-token").read_text().strip()
-        answer = httpx.get(
-            f"{told['url']}/v1/imports/{import_id}", headers={"Authorization": f"Bearer {token}"}, timeout=30
-        )
+        return httpx.Client(base_url=told["url"], headers={"Authorization": f"Bearer {token}"}, timeout=120)
+
+    @property
+    def pid(self) -> int:
+        if self._server is None:
+            raise DemoFailed("the holdfast server was not started")
+        return self._server.pid
+
+    def import_now(self, import_id: str) -> dict[str, Any]:
+        """The import as the API shows it: cheaper than a command, for watching closely."""
+        with self.api() as api:
+            answer = api.get(f"/v1/imports/{import_id}")
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
