@@ -35,16 +35,18 @@ def plan_text(plan: dict[str, Any], *, runs: bool = False) -> str:
 
     runs: the import has begun; otherwise the last line says that nothing was changed.
     """
+    refused = tables.refusals(plan["findings"])
     sections = [
         [
             f"Import of {plan['resource_group']}/{plan['vm_name']} in {plan['cloud']} ({plan['location']})",
             *_wrapped(_gist(plan), "", ""),
         ],
+        _section("This import would be refused", tables.finding_lines(refused)),
         _section("What happens, in order", _actions(plan)),
         _section("The node", _node(plan)),
         _section("Where it will run", _markets(plan)),
         _section("Downtime and price", _cost(plan)),
-        _section("Findings", tables.finding_lines(plan["findings"])),
+        _section("Findings", tables.finding_lines([one for one in plan["findings"] if one not in refused])),
         _section("What cannot come back as it was", _losses(plan)),
         [f"Digest {plan['digest']}." + ("" if runs else " Nothing has been changed.")],
     ]
