@@ -226,7 +226,8 @@ class Operations:
     def _run_effect(ctx: Context, verb: Verb, fault: dict[str, Any] | None) -> None:
         if fault is not None and fault.get("kind") == "lro_fails" and not fault.get("after_effect"):
             raise ArmError.of(int(fault.get("status", 500)), fault["error"])
-        if verb.run is not None:
+        gone_already = ctx.method == "DELETE" and ctx.found is None  # a second DELETE waited for the first
+        if verb.run is not None and not gone_already:
             verb.run(ctx)
         if fault is not None and not fault.get("spent") and fault.get("kind") in ("lro_fails", "half_done"):
             raise ArmError.of(int(fault.get("status", 500)), fault["error"])

@@ -34,6 +34,7 @@ def put(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any] | 
                 f"The resource group '{ctx.id.group}' is in deprovisioning state and cannot perform this operation.",
             )
         arm.lab.locks.check_write(ctx.id.text)
+        _check_not_going(arm, ctx, before)
         _check_conditions(arm, ctx, call, before)
         check_fields(ctx.type, ctx.type.fields, body)
         merge = ctx.type.merge
@@ -53,6 +54,7 @@ def patch(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any] 
     with arm.lab.store.transaction():
         before = stored(arm, ctx)
         arm.lab.locks.check_write(ctx.id.text)
+        _check_not_going(arm, ctx, before)
         _check_conditions(arm, ctx, call, before)
         doc = (
             ctx.type.merge_patch(before, clone(body))
@@ -85,6 +87,7 @@ def act(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any] | 
     with arm.lab.store.transaction():
         ctx.before = stored(arm, ctx)
         arm.lab.locks.check_write(ctx.id.text)
+        _check_not_going(arm, ctx, ctx.before)
         ctx.body = call.body
         return _accept(arm, ctx, verb, call, fault, verb.existing)
 
@@ -185,7 +188,8 @@ def _answer(arm: Arm, ctx: Context, verb: Verb) -> Any:
 def settle(arm: Arm, ctx: Context, verb: Verb) -> None:
     store = arm.lab.store
     with store.transaction():
-        if verb.finish is not None:
+        gone_already = ctx.method == "DELETE" and store.get(ctx.id.text) is None
+        if verb.finish is not None and not gone_already:
             verb.finish(ctx)
         found = store.get(ctx.id.text)
         if ctx.method == "DELETE":
@@ -293,6 +297,25 @@ def _check_conditions(arm: Arm, ctx: Context, call: Call, before: Resource | Non
             "PreconditionFailed",
             f"The condition '{none_match}' in the If-None-Match header was not satisfied; '{ctx.id.named()}' exists.",
         )
+
+
+def _check_not_going(arm: Arm, ctx: Context, before: Resource | None) -> None:
+    """What is being deleted takes no other operation, else the end of the deletion would take that one's work away."""
+    if before is None or not ctx.type.stateful or before.properties.get("provisioningState") != "Deleting":
+        return
+    if not arm.lab.operations.busy(before.key):
+        return
+    if ctx.type.flavor.provider == "Microsoft.Compute":
+        kind = "VM" if ctx.type.name.endswith("/virtualMachines") else ctx.type.name.rsplit("/", 1)[-1]
+        raise conflict(
+            "OperationNotAllowed",
+            f"Operation '{ctx.method}' is not allowed on {kind} '{before.name}' since the {kind} is marked for "
+            f"deletion. You can only retry the Delete operation (or wait for an ongoing one to complete).",
+        )
+    raise conflict(
+        "AnotherOperationInProgress",
+        f"Another operation on this or dependent resource is in progress: '{before.id}' is being deleted.",
+    )
 
 
 def _tags(header: str) -> set[str]:

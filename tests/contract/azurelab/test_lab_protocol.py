@@ -174,6 +174,25 @@ def test_location_answers_202_until_done_and_then_the_result(lab: Lab, clients: 
     assert clients.call("GET", _pip(clients, "p")).status_code == 404
 
 
+@pytest.mark.usefixtures("group")
+def test_what_is_being_deleted_takes_nothing_but_another_delete(lab: Lab, clients: Any) -> None:
+    lab.clock.set_rate(0)
+    clients.call("PUT", _pip(clients, "p"), _PIP)
+    lab.time.set("azure")
+    first = clients.call("DELETE", _pip(clients, "p"))
+
+    refused = clients.call("PUT", _pip(clients, "p"), _PIP)
+    second = clients.call("DELETE", _pip(clients, "p"))
+    lab.clock.advance(60)
+    deadline = time.monotonic() + 10
+    while lab.operations.unfinished() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "AnotherOperationInProgress")
+    assert [clients.done(a).json()["status"] for a in (first, second)] == ["Succeeded", "Succeeded"]
+    assert clients.call("PUT", _pip(clients, "p"), _PIP).status_code == 201
+
+
 # -- faults -------------------------------------------------------------------------------------------------------
 
 
