@@ -21,7 +21,7 @@ LOCAL = "local"  # the actor of CLIs on the server's own home
 class TokenRejected(HoldfastError):
     """No token, or one that opens nothing."""
 
-    code, retry, http_status = "token.rejected", Retry.AFTER_CHANGE, 401
+    code, retry, exit_code, http_status = "token.rejected", Retry.AFTER_CHANGE, 4, 401
     text = "{problem}"
     remedy = "Send 'Authorization: Bearer TOKEN' (HOLDFAST_TOKEN); make one with 'holdfast token create' on the home."
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.core.errors import HoldfastError, InvalidInput, Retry
+from holdfast.core.errors import InvalidInput
 from holdfast.imports.options import ImportOptions, retention_over_spot
 from holdfast.imports.planning import WEAK_PROOF
+from holdfast.nodes.spec.errors import UnknownField
 
-__all__ = ["Asked", "UnknownImportField", "read_import"]
+__all__ = ["Asked", "read_import"]
 
 _WRAPPER = "statefulNodeImport"
 _RETENTION = ("resourcesRetentionTime", "resourceRetentionTime")  # the second: as spotinst-sdk2 3.22.0 misspells it
@@ -17,14 +18,6 @@ _KNOWN = frozenset(
     {"originalVmName", "resourceGroupName", "drainingTimeout", *_RETENTION, "convertUnmanagedDisks", "node",
      "statefulImportId"}
 )  # fmt: skip
-
-
-class UnknownImportField(HoldfastError):
-    """The import has a field that Spot's API does not know."""
-
-    code, retry, exit_code, http_status = "UNKNOWN_FIELD", Retry.AFTER_CHANGE, 2, 400
-    text = "{field}: no such field."
-    remedy = "Remove {field}, or check its spelling."
 
 
 @dataclass(frozen=True)
@@ -40,13 +33,13 @@ class Asked:
 
 
 def read_import(body: Any, floor_s: int) -> Asked:
-    """Raises InvalidInput and UnknownImportField with the dotted path of what is wrong."""
+    """Raises InvalidInput and UnknownField with the dotted path of what is wrong."""
     told = body.get(_WRAPPER) if isinstance(body, dict) else None
     if not isinstance(told, dict):
         raise InvalidInput(field=_WRAPPER, problem="is required and must be an object")
     for key in told:
         if key not in _KNOWN:
-            raise UnknownImportField(field=f"{_WRAPPER}.{key}")
+            raise UnknownField(field=f"{_WRAPPER}.{key}", problem="no such field")
     node = told.get("node")
     if node is not None and not isinstance(node, dict):
         raise InvalidInput(field=f"{_WRAPPER}.node", problem="must be an object")

@@ -34,7 +34,7 @@ _NODE_PATH = "statefulNodeImport.node"
 class CallNotSupportedYet(HoldfastError):
     """A call of Spot's API that this release does not serve."""
 
-    code, retry, exit_code, http_status = "NOT_SUPPORTED_YET", Retry.NEVER, 2, 400
+    code, retry, exit_code, http_status = "CALL_NOT_SUPPORTED_YET", Retry.NEVER, 2, 400
     text = "{method} {path} is not served by this release of Holdfast."
     remedy = "docs/guides/import.md lists what is."
 
