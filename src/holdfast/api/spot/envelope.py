@@ -38,7 +38,7 @@ def answer(request: Request, kind: str, items: Sequence[dict[str, Any]]) -> dict
 
 
 def refused(request: Request, error: HoldfastError) -> JSONResponse:
-    """400 for whatever is wrong, but 401 for a token that opens nothing (docs/decisions/0031)."""
+    """400 for whatever is wrong, but 401 for a token that opens nothing (docs/decisions/0036)."""
     status, words = (401, "Unauthorized") if error.code == "token.rejected" else (400, "Bad Request")
     body = {
         "request": _request(request),

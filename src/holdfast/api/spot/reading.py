@@ -52,7 +52,7 @@ def read_import(body: Any, floor_s: int) -> Asked:
     options = ImportOptions(
         retention_s=retention_s,
         draining_timeout_s=120 if draining is None else draining,
-        accept=(WEAK_PROOF,),  # docs/decisions/0030: these clients cannot be asked
+        accept=(WEAK_PROOF,),  # docs/decisions/0035: these clients cannot be asked
         convert_unmanaged_disks=convert,
     )
     return Asked(

@@ -169,7 +169,7 @@ def not_served(request: Request, rest: str) -> dict[str, Any]:
 
 
 def _cloud(house: House, caller: Caller, account: str | None) -> str:
-    """The cloud that accountId names, by its name or its subscription; else the only one (docs/decisions/0032)."""
+    """The cloud that accountId names, by its name or its subscription; else the only one (docs/decisions/0037)."""
     named = _named_cloud(house, account)
     if named is None:
         known = [cloud.name for cloud in house.clouds.list() if caller.sees(cloud.name)]
@@ -205,7 +205,7 @@ def _with_whole_paths(error: SpecRefused) -> SpecRefused:
 
 
 def _with_the_way_in(error: PlanRefused, asked: Asked) -> PlanRefused:
-    """A Spot client cannot accept a finding; the CLI can, so it is named (docs/decisions/0030)."""
+    """A Spot client cannot accept a finding; the CLI can, so it is named (docs/decisions/0035)."""
     listed = [
         {**one, "remedy": f"{one['remedy']} This API cannot accept it: use "
                           f"'holdfast import start {asked.group}/{asked.name} --accept {one['code']}'."}
