@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from azurelab.arm.documents import check_fields, merge_patch, merge_put, respell, without_nulls
@@ -59,6 +59,7 @@ def test_patch_merges_objects_replaces_lists_and_tags_and_removes_nulls() -> Non
     }  # fmt: skip
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(body=st.dictionaries(st.text(min_size=1, max_size=5), _JSON, max_size=4))
 def test_put_loses_nothing_but_nulls(body: dict[str, Any]) -> None:
     open_type = ResourceType(name="Microsoft.Test/open")
@@ -66,6 +67,7 @@ def test_put_loses_nothing_but_nulls(body: dict[str, Any]) -> None:
     assert merge_put(open_type, None, body) == without_nulls(body)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(body=st.dictionaries(st.text(min_size=1, max_size=5), _JSON, max_size=4))
 def test_an_empty_patch_changes_nothing(body: dict[str, Any]) -> None:
     before = Resource(

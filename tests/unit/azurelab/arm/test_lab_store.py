@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from azurelab.arm.store import Resource, Store
@@ -109,7 +109,7 @@ _STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=_STEPS)
 def test_memory_and_disk_agree_whatever_was_done_and_undone(tmp_path_factory: Any, steps: list[Any]) -> None:
     folder = tmp_path_factory.mktemp("store")

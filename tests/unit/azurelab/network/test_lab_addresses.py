@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from azurelab.network import loopback
@@ -14,6 +14,7 @@ from azurelab.network.addresses import first_free_private, is_usable, mac_of, ne
 _NET = ipaddress.ip_network("10.0.0.0/28")
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(taken=st.sets(st.integers(0, 15)))
 def test_private_addresses_are_the_lowest_free_ones_that_may_be_given(taken: set[int]) -> None:
     held = {str(_NET[n]) for n in taken}
@@ -24,6 +25,7 @@ def test_private_addresses_are_the_lowest_free_ones_that_may_be_given(taken: set
     assert found == (usable[0] if usable else None)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(after=st.integers(256, 2047), taken=st.sets(st.integers(256, 2047), max_size=40))
 def test_public_addresses_go_round_and_are_never_taken_ones(after: int, taken: set[int]) -> None:
     network = loopback.network_of(77)

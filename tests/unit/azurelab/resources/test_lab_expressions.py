@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from azurelab.arm.errors import ArmError
@@ -60,6 +60,7 @@ def test_what_is_no_expression_is_refused_as_an_invalid_template(text: str) -> N
 _TAGS = st.dictionaries(st.sampled_from(["a", "A", "b", "c"]), st.sampled_from(["1", "2"]), max_size=3)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tags=_TAGS, more=_TAGS)
 def test_merging_keeps_other_names_and_what_was_merged_can_be_removed(
     tags: dict[str, str], more: dict[str, str]
