@@ -19,8 +19,9 @@ import uvicorn
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobClient
 
+from azurelab.disks.blob.errors import BlobError
 from azurelab.disks.blob.grants import Grants
-from azurelab.disks.blob.page_blob import UploadFooters
+from azurelab.disks.blob.page_blob import PageBlob, UploadFooters
 from azurelab.disks.blob.routes import DataPlane
 from azurelab.disks.crc64 import crc64_header
 from azurelab.disks.pages import PAGE
@@ -370,3 +371,20 @@ def test_qemu_img_takes_the_download_for_a_fixed_vhd(server: Plane, name: str, t
 
     # qemu trusts the size of writers that it does not know only through the geometry, which rounds down to a cylinder.
     assert SIZE - 16 * 63 * 512 <= json.loads(told.stdout)["virtual-size"] <= SIZE
+
+
+def test_a_write_that_is_on_its_way_when_access_ends_never_lands(server: Plane, name: str) -> None:
+    disk = server.store.create(name, SIZE)
+    server.url(name, "Write")
+    grant = server.grants.active(name)
+    assert grant is not None
+    blob = PageBlob(disk, server.footers)
+    ask = (grant.account, grant.container, grant.policy, grant.signature)
+
+    server.grants.close(name)
+
+    with pytest.raises(BlobError):
+        blob.write(0, b"late" * 128, lambda: server.grants.authorize(*ask))
+    with pytest.raises(BlobError):
+        blob.clear(0, SIZE + 512, lambda: server.grants.authorize(*ask))
+    assert list(disk.data_extents()) == []
