@@ -43,7 +43,7 @@ Recreate = Annotated[
     typer.Option("--recreate-extension", metavar="NAME", help="Create it again as Azure shows it."),
 ]
 Immediately = Annotated[bool, typer.Option("--delete-originals-immediately", help="Allow less than the floor of 24 h.")]
-Unmanaged = Annotated[bool, typer.Option("--convert-unmanaged-disks", help="Allow machines with unmanaged disks.")]
+Unmanaged = Annotated[bool, typer.Option("--convert-unmanaged-disks", help="Refused, with the way to convert first.")]
 
 
 @app.command("plan")
