@@ -63,7 +63,7 @@ case "${1:-python}" in
     fi
     ;;
   guests)   # what real guests need: QEMU to run them; the rest of the guest image is downloaded, never installed
-    mapfile -t missing < <(need_packages qemu-system-x86:qemu-system-x86_64 qemu-utils:qemu-img e2fsprogs:debugfs xz-utils:xz | sed '/^$/d')
+    mapfile -t missing < <(need_packages qemu-system-x86:qemu-system-x86_64 qemu-utils:qemu-img | sed '/^$/d')
     install_packages "${missing[@]}"
     ;;
   postgres) # the engine's tests run on a private cluster of the distribution's PostgreSQL

@@ -7,6 +7,7 @@ the clean-up with a finding and keeps everything. Only recorded identities are d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from holdfast.clouds.azure.succession import detach_parts, parts_of
@@ -26,6 +27,8 @@ from holdfast.nodes.records import the_node
 from holdfast.nodes.states import NodeState
 
 __all__ = ["CleanUpSuspended", "finish_import"]
+
+MOST_CLOCK_OFFSET = timedelta(minutes=5)
 
 
 class CleanUpSuspended(HoldfastError):
@@ -126,6 +129,8 @@ def _require_safe(call: StepCall, case: Case, retained: tuple[Entry, ...]) -> fr
     """Lower-case ids of all that the node uses. Raises CleanUpSuspended."""
     cloud = cloud_of(call, case)
     machine = _require_healthy_node(call, case, cloud)
+    if call.services.checks_clock:
+        _require_right_clock(cloud)  # after a fresh answer of the cloud
     used = set(parts_of(machine)) | {machine.ref.lower()}
     for ref in list(used):
         if "/networkinterfaces/" in ref and (card := cloud.read(ref)) is not None:
@@ -133,6 +138,14 @@ def _require_safe(call: StepCall, case: Case, retained: tuple[Entry, ...]) -> fr
     for entry in retained:
         _require_untouched(cloud, entry, retained)
     return frozenset(used)
+
+
+def _require_right_clock(cloud: Cloud) -> None:
+    """A retention that ended by a wrong clock has not ended (architecture 8)."""
+    offset = getattr(cloud, "clock_offset", None)
+    if offset is not None and abs(offset) > MOST_CLOCK_OFFSET:
+        problem = f"our clock is {int(abs(offset).total_seconds())} s off the cloud's"
+        raise CleanUpSuspended(reason="CLOCK_OFFSET", problem=problem)
 
 
 def _require_healthy_node(call: StepCall, case: Case, cloud: Cloud) -> Document:

@@ -15,10 +15,14 @@ __all__ = ["Services"]
 
 @dataclass(frozen=True)
 class Services:
-    """retention_floor_s: see `imports/options.py`. open_cloud raises NotFound for a name that is not connected."""
+    """retention_floor_s: see `imports/options.py`. open_cloud raises NotFound for a name that is not connected.
+
+    checks_clock: whether deleting demands that our clock agrees with the cloud's. False only under a test's clock.
+    """
 
     database: Database
     clock: Clock
     owner: Owner
     open_cloud: Callable[[str], Cloud]
     retention_floor_s: int = 24 * 3600
+    checks_clock: bool = True

@@ -45,7 +45,9 @@ class ImportRig:
             self.cloud.clock = self.clock
         self.database = Database.open(f"sqlite:///{self.folder}/home.db", durable=False)
         Base.metadata.create_all(self.database.engine)
-        self.services = Services(self.database, self.clock, OWNER, self._open)
+        self.services = Services(
+            self.database, self.clock, OWNER, self._open, checks_clock=isinstance(self.cloud, FakeCloud)
+        )
         self.start_engine()
 
     def _open(self, name: str) -> FakeCloud:

@@ -187,3 +187,16 @@ def test_second_import_of_the_same_machine_is_refused_while_one_is_open(rig: Imp
         rig.begin(machine, options(NEW, SNAPSHOT))
 
     assert refused.value.exit_code == 4
+
+
+def test_nothing_is_deleted_while_our_clock_and_the_clouds_disagree(
+    rig: ImportRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = imported(rig)
+    kept = rig.cloud.refs()
+    monkeypatch.setattr(type(rig.cloud), "clock_offset", timedelta(minutes=-6), raising=False)
+
+    pass_hours(rig, 96.1)
+
+    assert "CLOCK_OFFSET" in str(rig.row(row.id).attention)
+    assert rig.cloud.refs() == kept
