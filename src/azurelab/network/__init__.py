@@ -12,13 +12,23 @@ if TYPE_CHECKING:
 def open_room(lab: Lab) -> Room:
     from azurelab.network import (
         application_gateways,
+        inner,
         interfaces,
         load_balancers,
         public_ips,
+        routing_tables,
         security_groups,
         virtual_networks,
     )
     from azurelab.rooms import Room
 
-    modules = (virtual_networks, interfaces, public_ips, security_groups, load_balancers, application_gateways)
-    return Room(types=[t for module in modules for t in module.TYPES])
+    modules = (
+        virtual_networks,
+        interfaces,
+        public_ips,
+        security_groups,
+        load_balancers,
+        application_gateways,
+        routing_tables,
+    )
+    return Room(types=[t for module in modules for t in module.TYPES], routes=inner.inner_routes(lab))

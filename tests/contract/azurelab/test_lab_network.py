@@ -259,6 +259,42 @@ def test_load_balancer_pools_know_their_members(clients: Any) -> None:
 
 
 @pytest.mark.usefixtures("group")
+def test_entries_of_a_document_are_read_by_their_own_urls_and_free_addresses_are_told(clients: Any) -> None:
+    subnet = _subnet(clients)
+    _nic(clients, "card", subnet)
+    n = clients.network
+    n.network_security_groups.begin_create_or_update("rg", "nsg", {"location": WEST}).result()
+
+    config = n.network_interface_ip_configurations.get("rg", "card", "ipconfig1")
+    rules = [r.name for r in n.default_security_rules.list("rg", "nsg")]
+    taken = n.virtual_networks.check_ip_address_availability("rg", "net", ip_address="10.0.0.4")
+    free = n.virtual_networks.check_ip_address_availability("rg", "net", ip_address="10.0.0.9")
+
+    assert config.private_ip_address == "10.0.0.4"
+    assert "DenyAllInBound" in rules
+    assert (taken.available, taken.available_ip_addresses[0], free.available) == (False, "10.0.0.5", True)
+
+
+@pytest.mark.usefixtures("group")
+def test_route_tables_are_data_that_subnets_hold(clients: Any) -> None:
+    _subnet(clients)
+    n = clients.network
+    route = {"name": "r", "properties": {"addressPrefix": "0.0.0.0/0", "nextHopType": "Internet"}}
+    table = n.route_tables.begin_create_or_update(
+        "rg", "t", {"location": WEST, "properties": {"routes": [route]}}
+    ).result()
+    body = {"properties": {"addressPrefix": "10.0.0.0/24", "routeTable": {"id": table.id}}}
+    n.subnets.begin_create_or_update("rg", "net", "default", body).result()
+
+    with pytest.raises(HttpResponseError) as refused:
+        n.route_tables.begin_delete("rg", "t")
+
+    assert table.routes[0].next_hop_type == "Internet"
+    assert [s.id.rsplit("/", 1)[1] for s in n.route_tables.get("rg", "t").subnets] == ["default"]
+    assert refused.value.error.code == "InUseRouteTableCannotBeDeleted"
+
+
+@pytest.mark.usefixtures("group")
 def test_references_to_nothing_and_wrong_words_are_refused(clients: Any) -> None:
     subnet = _subnet(clients)
     base = f"{clients.sub}/resourceGroups/rg/providers/Microsoft.Network"
