@@ -28,6 +28,7 @@ __all__ = ["DirectCommitter", "HeldCommitter", "Written"]
 # A batch: halved, twice the syncs; doubled, twice as much is read again after a kill.
 BATCH_BYTES = 64 * MIB
 HELD_GROUP_BYTES = 32 * MIB  # of changed data; together with as much that is being collected it fits the memory budget
+_IDLE_S = 0.5
 _IDLE_WINDOWS = 1024  # unchanged windows are journaled at least this often (16 GiB read)
 
 
@@ -79,7 +80,14 @@ class _Committer:
 
     def _run(self) -> None:
         try:
-            while (item := self._queue.get()) is not None:
+            while True:
+                try:
+                    item = self._queue.get(timeout=_IDLE_S)
+                except queue.Empty:
+                    self._commit()  # scanners may be waiting for memory that only a commit gives back
+                    continue
+                if item is None:
+                    break
                 self._take(item)
             self._commit()
         except BaseException as exc:  # noqa: BLE001 - carried to the thread that waits, which raises it
@@ -162,6 +170,8 @@ class HeldCommitter(_Committer):
 
     def _commit(self) -> None:
         group, self._group = self._group, _Group()
+        if not group.scans and not group.unchanged:
+            return
         try:
             if group.scans:
                 self._book.mark({scan.window: scan.positions for scan in group.scans})

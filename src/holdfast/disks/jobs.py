@@ -15,14 +15,16 @@ from holdfast.disks.digests.listfile import DigestList
 from holdfast.disks.errors import (
     DisksDiffer,
     DiskUsage,
+    FormatMismatch,
+    HostileImage,
     ListMismatch,
     TargetHasContent,
 )
 from holdfast.disks.model.chunks import CHUNK_BYTES, ENTRIES_PER_PAGE, Geometry
-from holdfast.disks.model.extents import Extent
+from holdfast.disks.model.extents import Extent, Kind
 from holdfast.disks.model.locator import Locator
 from holdfast.disks.model.report import Report, Watcher
-from holdfast.disks.opening import Access, holds_data, open_reader, open_writer, require_writable
+from holdfast.disks.opening import Access, format_of, holds_data, open_reader, open_writer, require_writable
 from holdfast.disks.planning import by_window
 from holdfast.disks.readers.protocol import ChangeList, Reader
 from holdfast.disks.verifying import compare_disks, verify_disk, verify_sample
@@ -31,6 +33,8 @@ from holdfast.disks.writers.protocol import Writer
 
 if TYPE_CHECKING:
     from holdfast.disks.http.client import Renew
+
+_MOST_ZEROED_KEPT = 4096  # extents, of which a sample verifies some
 
 __all__ = ["CopyJob", "Difference", "diff", "digest", "run_copy", "verify"]
 
@@ -85,20 +89,15 @@ def _copy_from(
     watcher: Watcher | None,
     on_extent: Callable[[Extent], None] | None,
 ) -> Report:
-    book = _open_book(reader, job)
-    try:
-        writer = open_writer(
-            job.target,
-            reader.size_bytes,
-            virgin=book is None or book.virgin,
-            in_place=job.base is not None,
-            overwrite=job.overwrite,
-            renew=job.renew_target,
-        )
-    except BaseException:
-        if book is not None:
-            book.abandon()
-        raise
+    book, writer = _open_both(reader, job)
+    zeroed: list[Extent] = []
+
+    def landed(extent: Extent) -> None:
+        if extent.kind is Kind.ZERO and len(zeroed) < _MOST_ZEROED_KEPT:
+            zeroed.append(extent)
+        if on_extent is not None:
+            on_extent(extent)
+
     try:
         report = copy_disk(
             reader,
@@ -108,11 +107,11 @@ def _copy_from(
             budget=job.budget,
             check=check,
             watcher=watcher,
-            on_extent=on_extent,
+            on_extent=landed if on_extent is not None or book is not None else None,
         )
         writer.flush()
         if book is not None:
-            _verify_and_repair(reader, writer, book, job, report, check)
+            _verify_and_repair(reader, writer, book, job, report, zeroed, check)
     except BaseException:
         writer.abandon()
         if book is not None:
@@ -122,6 +121,44 @@ def _copy_from(
     if book is not None:
         report.root = book.settle(_next_chain(reader, job))
     return report
+
+
+def _open_both(reader: Reader, job: CopyJob) -> tuple[Book | None, Writer]:
+    """List and target. An unfinished image that a kill left unreadable is thrown away, and its list with it."""
+    book = _open_book(reader, job)
+    try:
+        return book, _open_target(reader, job, book)
+    except (FormatMismatch, HostileImage):
+        if book is None or book.virgin or job.digests is None:
+            _give_up(book)
+            raise
+        _give_up(book)
+        for path in (job.target.address, job.digests):
+            Path(unfinished_path(path)).unlink(missing_ok=True)
+        book = _open_book(reader, job)
+        return book, _open_target(reader, job, book)
+    except BaseException:
+        _give_up(book)
+        raise
+
+
+def _give_up(book: Book | None) -> None:
+    """A list that was begun for a target that we may not write must not look like our own unfinished work later."""
+    if book is not None and book.virgin:
+        book.discard()
+    elif book is not None:
+        book.abandon()
+
+
+def _open_target(reader: Reader, job: CopyJob, book: Book | None) -> Writer:
+    return open_writer(
+        job.target,
+        reader.size_bytes,
+        virgin=book is None or book.virgin,
+        in_place=job.base is not None,
+        overwrite=job.overwrite,
+        renew=job.renew_target,
+    )
 
 
 def _next_chain(reader: Reader, job: CopyJob) -> str | None:
@@ -136,8 +173,9 @@ def _open_book(reader: Reader, job: CopyJob) -> Book | None:
     source = reader.traits.identity
     if job.base is not None:
         known = DigestList.open(job.base)
-        chunk_bytes = known.geometry.chunk_bytes
         known.close()
+        chunk_bytes = known.geometry.chunk_bytes
+        _require_fitting_target(job, known)
         return Book.continue_from(job.base, Geometry(reader.size_bytes, chunk_bytes), source)
     if job.digests is None:
         return None
@@ -151,11 +189,29 @@ def _open_book(reader: Reader, job: CopyJob) -> Book | None:
     return Book.begin(job.digests, Geometry(reader.size_bytes, job.chunk_bytes), source)
 
 
+def _require_fitting_target(job: CopyJob, known: DigestList) -> None:
+    """A settled list and a raw file that differ in size do not belong together. Raises ListMismatch."""
+    path = Path(job.target.address)
+    if job.target.is_url or format_of(job.target) != "raw" or not path.is_file() or not known.header.settled:
+        return
+    if path.stat().st_size != known.header.size_bytes:
+        raise ListMismatch(
+            name=known.path,
+            problem=f"it describes {known.header.size_bytes} bytes and the target has {path.stat().st_size}",
+        )
+
+
 # -- verify ---------------------------------------------------------------------------------------------------------
 
 
 def _verify_and_repair(
-    reader: Reader, writer: Writer, book: Book, job: CopyJob, report: Report, check: Callable[[], None]
+    reader: Reader,
+    writer: Writer,
+    book: Book,
+    job: CopyJob,
+    report: Report,
+    zeroed: list[Extent],
+    check: Callable[[], None],
 ) -> None:
     """Read back what the job asks for; what differs is marked unknown, copied again and read again, once."""
     mode = job.verify or ("sample" if writer.traits.remote else "none")
@@ -163,12 +219,12 @@ def _verify_and_repair(
         return
     back = writer.read_back()
     try:
-        bad, read = _read_back(back, book, mode, job, check)
+        bad, read = _read_back(back, book, mode, job, zeroed, check)
         report.verified, report.verified_bytes = mode, read
         if bad:
             report.notes.append(f"{len(bad)} extents differed when read back and were copied again")
             _repair(reader, writer, book, bad, job)
-            bad, read = _read_back(back, book, "full" if mode == "full" else mode, job, check)
+            bad, read = _read_back(back, book, mode, job, zeroed, check)
             report.verified_bytes += read
         if bad:
             book.mark(_positions(book.geometry, bad))
@@ -178,12 +234,14 @@ def _verify_and_repair(
 
 
 def _read_back(
-    back: Reader, book: Book, mode: str, job: CopyJob, check: Callable[[], None]
+    back: Reader, book: Book, mode: str, job: CopyJob, zeroed: list[Extent], check: Callable[[], None]
 ) -> tuple[list[Extent], int]:
     if mode == "full":
         return verify_disk(back, book.digests, book.page, check=check)
     seed = job.seed if job.seed is not None else int.from_bytes(os.urandom(4), "big")
-    return verify_sample(back, book.digests, book.page, seed=seed, check=check)
+    chunk = book.geometry.chunk_bytes
+    chunks = (n for e in zeroed for n in range(e.start // chunk, -(-e.end // chunk)))
+    return verify_sample(back, book.digests, book.page, seed=seed, zeroed=chunks, check=check)
 
 
 def _repair(reader: Reader, writer: Writer, book: Book, bad: list[Extent], job: CopyJob) -> None:

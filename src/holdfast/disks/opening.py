@@ -70,7 +70,8 @@ def open_reader(locator: Locator, access: Access | None = None, renew: Renew | N
     if kind == "nbd":
         from holdfast.disks.readers.nbd import NbdReader
 
-        return NbdReader(locator.address, locator.name)
+        declared = {"kind": "declared-unchanged", "address": locator.name} if access.unchanged else None
+        return NbdReader(locator.address, locator.name, identity=declared)
     if kind in ("page-blob", "azure-disk"):
         from holdfast.disks.readers.pageblob import PageBlobReader
 
@@ -257,7 +258,7 @@ def _open_image_for_writing(
         Path(unfinished).unlink(missing_ok=True)
         options = "force_size=on" if kind == "vhd" else ""
         create_image(unfinished, kind, _image_size(kind, size_bytes), options)
-    require_safe(path, kind)
+    require_safe(path, kind, ours=True)
     server = ImageServer(path, kind, writable=True, size_bytes=size_bytes)
 
     def name_it() -> None:

@@ -329,6 +329,65 @@ def killed_partial(target: Path) -> bool:
     return target.exists() and not target.with_suffix(".raw.unfinished").exists()
 
 
+@needs_qemu
+@pytest.mark.parametrize("to", ["qcow2", "vhdx", "vdi", "vhd"])
+def test_images_killed_half_written_are_gone_on_with_or_begun_again(tmp_path: Path, to: str) -> None:
+    rng = random.Random(3)
+    source = write_disk(tmp_path / "s.raw", 200 * MIB, [(0, rng.randbytes(90 * MIB)), (150 * MIB, rng.randbytes(MIB))])
+    target, listed = tmp_path / f"t.{to}", tmp_path / "L"
+    words = [str(source), str(target), "--digests", str(listed)]
+    for after_s in (0.5, 1.9):
+        killed_copy([*words, "--limit-rate", "60M"], after_s)
+        assert not target.exists()
+
+    disk("copy", *words)
+
+    assert diff(Locator(str(source)), Locator(str(target))).equal
+    assert disk("verify", target, "--digests", listed)["equal"]
+    if to == "qcow2":
+        check = subprocess.run(["qemu-img", "check", "-f", "qcow2", str(target)], capture_output=True, check=False)
+        assert check.returncode in (0, 3)  # 3: leaked clusters, which lose space and no data
+
+
+@needs_qemu
+def test_refused_target_leaves_no_list_that_would_let_the_next_try_pass(tmp_path: Path) -> None:
+    source = shapes(tmp_path)["holes"]
+    target, listed = tmp_path / "t.qcow2", tmp_path / "L"
+    disk("convert", shapes(tmp_path)["odd size"], target)
+    before = target.read_bytes()
+
+    for _ in range(2):
+        assert disk("copy", source, target, "--digests", listed, expect=4)["error"]["code"] == "disk.target_has_content"
+
+    assert target.read_bytes() == before
+    assert not list(tmp_path.glob("L*"))
+
+
+def test_list_and_target_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    source, target, listed = shapes(tmp_path)["holes"], tmp_path / "t.raw", tmp_path / "L"
+    disk("copy", source, target, "--digests", listed)
+    with open(target, "r+b") as file:
+        file.truncate(MIB)
+
+    assert disk("copy", source, target, "--base", listed, expect=4)["error"]["code"] == "disk.list_mismatch"
+
+
+def test_vhd_that_grows_and_shrinks_keeps_no_old_footer_inside(tmp_path: Path) -> None:
+    source = write_disk(tmp_path / "s.raw", 5 * MIB, [(0, b"x" * 100000)])
+    target, listed = tmp_path / "t.vhd", tmp_path / "L"
+    disk("copy", source, target, "--to", "vhd-fixed", "--digests", listed)
+    for size in (9 * MIB, 3 * MIB + 700, 3 * MIB + 100, 12 * MIB):
+        with open(source, "r+b") as file:
+            file.truncate(size)
+
+        disk("copy", source, target, "--to", "vhd-fixed", "--base", listed)
+
+        content = target.read_bytes()
+        assert content[:size] == source.read_bytes()
+        assert content[size:-512] == bytes(len(content) - 512 - size)
+        assert content[-512:][:8] == b"conectix"
+
+
 def test_half_written_target_and_list_have_no_final_name(tmp_path: Path) -> None:
     source = write_disk(tmp_path / "s.raw", 64 * MIB, [(0, random.Random(1).randbytes(64 * MIB))])
     words = [str(source), str(tmp_path / "t.raw"), "--digests", str(tmp_path / "L"), "--limit-rate", "20M"]

@@ -130,6 +130,13 @@ class Book:
         self.journal.remove()
         return root
 
+    def discard(self) -> None:
+        """Forget a list that was only just begun."""
+        self.digests.close()
+        self.journal.close()
+        self.journal.remove()
+        Path(unfinished_path(self.path)).unlink(missing_ok=True)
+
     def abandon(self) -> None:
         """Close; a later run goes on from here. An untouched settled list stays settled and keeps no journal."""
         settled = self.digests.header.settled
@@ -162,6 +169,7 @@ def resized(path: str, old: DigestList, geometry: Geometry) -> DigestList:
             touched.append(window)
     new.sync()
     new.settle(touched, old.header.chain)
+    new.open_run()  # it is true of the old target only when that has its new size too
     new.close()
     old.close()
     Path(new_path).replace(path)

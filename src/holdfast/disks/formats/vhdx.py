@@ -11,7 +11,9 @@ import uuid
 from holdfast.core.units import KIB, MIB
 from holdfast.disks.formats.facts import ImageFacts, Source
 
-__all__ = ["inspect"]
+__all__ = ["UNCLOSED", "inspect"]
+
+UNCLOSED = "unclosed"  # to be mended by opening it for writing, which only its owner may do
 
 _METADATA_REGION = uuid.UUID("8B7CA206-4790-4B9A-B8FE-575F050F886E").bytes_le
 _BAT_REGION = uuid.UUID("2DC27766-F623-4200-9D64-115E9BFD4A08").bytes_le
@@ -63,7 +65,7 @@ def _check_log(source: Source, facts: ImageFacts) -> None:
         return
     newest = max(valid, key=lambda h: struct.unpack("<Q", h[8:16]))
     if any(newest[48:64]):
-        facts.suspect("torn", "it was not closed: its log waits to be replayed")
+        facts.suspect(UNCLOSED, "it was not closed: its log waits to be replayed")
 
 
 def _inspect_metadata(source: Source, at: int, facts: ImageFacts) -> None:

@@ -47,12 +47,17 @@ def inspect_file(path: str) -> ImageFacts:
         source.close()
 
 
-def require_safe(path: str, declared: str) -> ImageFacts:
-    """Raises FormatMismatch where the bytes are not of the declared format, HostileImage for the first suspicion."""
+def require_safe(path: str, declared: str, *, ours: bool = False) -> ImageFacts:
+    """Raises FormatMismatch where the bytes are not of the declared format, HostileImage for the first suspicion.
+
+    `ours`: we open it for writing, so that an image that was not closed is mended.
+    """
     facts = inspect_file(path)
     wanted = "vhd" if declared == "vhd-fixed" else declared
     if facts.format != wanted:
         raise FormatMismatch(name=path, declared=declared, found=facts.format)
+    if ours:
+        facts.suspicions = [s for s in facts.suspicions if s.rule != vhdx.UNCLOSED]
     if facts.suspicions:
         first = facts.suspicions[0]
         others = [{"rule": s.rule, "problem": s.problem} for s in facts.suspicions]

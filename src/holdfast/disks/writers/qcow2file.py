@@ -29,7 +29,10 @@ _EXTEND = 64 * 1024 * 1024
 
 
 class Qcow2FileWriter:
-    """Each cluster may be written once. Memory: tables that are not flushed yet and two bytes for 64 KiB of file."""
+    """A plain cluster that is written again keeps its place.
+
+    Memory: tables that are not flushed yet, and two bytes for 64 KiB of file.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class Qcow2FileWriter:
         self._table_clusters = 0
         self._l2: dict[int, array[int]] = {}
         self._dirty_l2: set[int] = set()
+        self._let_go_to = 0
 
     # -- data --------------------------------------------------------------------------------------------------------
 
@@ -70,10 +74,33 @@ class Qcow2FileWriter:
             return
         clusters = -(-len(data) // CLUSTER_BYTES)
         with self._lock:
+            again = [self._entry(offset // CLUSTER_BYTES + n) for n in range(clusters)]
+        if any(again):
+            self._rewrite(offset, data, again)
+            return
+        with self._lock:
             host = self._take_clusters(clusters)
             for n in range(clusters):
                 self._enter(offset // CLUSTER_BYTES + n, layout.data_entry(host + n * CLUSTER_BYTES))
         write_fully(self._fd, self.path, host, data)
+
+    def _entry(self, cluster: int) -> int:
+        number = cluster // ENTRIES_PER_L2
+        table = self._l2.get(number)
+        if table is None:
+            if not self._l1[number]:
+                return 0
+            table = self._load_l2(number)
+        return table[cluster % ENTRIES_PER_L2]
+
+    def _rewrite(self, offset: int, data: memoryview, entries: list[int]) -> None:
+        """Clusters that have their place are written there; the others get one."""
+        for n, entry in enumerate(entries):
+            part = data[n * CLUSTER_BYTES : (n + 1) * CLUSTER_BYTES]
+            if entry:
+                write_fully(self._fd, self.path, entry & ~(1 << 63), part)
+            else:
+                self.write(offset + n * CLUSTER_BYTES, part)
 
     def _write_compressed(self, offset: int, data: memoryview) -> None:
         assert self._compress is not None
@@ -145,7 +172,7 @@ class Qcow2FileWriter:
         """Nothing to do for guest ranges: host offsets are let go as the file grows."""
         with self._lock:
             behind = self._end - 2 * _EXTEND
-            started = getattr(self, "_let_go_to", 0)
+            started = self._let_go_to
             if behind - started < _EXTEND:
                 return
             self._let_go_to = behind

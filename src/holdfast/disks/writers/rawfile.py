@@ -63,6 +63,8 @@ class RawFileWriter:
             if self._regular:
                 if fresh:
                     os.ftruncate(self._fd, 0)
+                elif trailer:
+                    self._clear_old_trailer(status.st_size, size_bytes)
                 os.ftruncate(self._fd, size_bytes + len(trailer))
                 self._block_bytes = status.st_blksize
             else:
@@ -79,6 +81,12 @@ class RawFileWriter:
         self._lock = threading.Lock()
         self._behind: list[tuple[int, int]] = []
         self._behind_bytes = 0
+
+    def _clear_old_trailer(self, old_bytes: int, size_bytes: int) -> None:
+        """Where the disk grows past its old footer, those bytes become part of the disk and must read zeros."""
+        start, end = max(0, old_bytes - len(self._trailer)), min(old_bytes, size_bytes)
+        if start < end:
+            write_fully(self._fd, self.path, start, memoryview(bytes(end - start)))
 
     def write(self, offset: int, data: memoryview) -> None:
         write_fully(self._fd, self.path, offset, data)
