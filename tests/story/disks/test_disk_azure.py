@@ -163,7 +163,7 @@ def test_disk_is_uploaded_with_a_footer_that_the_lab_accepts(lab: Lab, tmp_path:
     assert report.written_bytes <= SIZE - 4 * MIB + 65536
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 8))])
 def test_replica_follows_snapshots_by_their_difference(lab: Lab, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     name = f"follow{seed}"
