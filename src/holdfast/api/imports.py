@@ -7,6 +7,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session, defer
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -14,11 +16,11 @@ from holdfast.api import shown
 from holdfast.api.access import Caller, Operator, TheHouse, Viewer
 from holdfast.api.machines import machine_ref
 from holdfast.api.streams import events_answer
-from holdfast.core.errors import InvalidInput
+from holdfast.core.errors import InvalidInput, NotFound
 from holdfast.core.ids import OperationId
 from holdfast.imports.options import DiskSource, ImportOptions, NetworkSource, Priority
 from holdfast.imports.plan import ImportPlan, load_plan
-from holdfast.imports.records import ImportRow, plan_of, the_import, the_imports
+from holdfast.imports.records import ImportRow, plan_of, the_import
 from holdfast.imports.retention import retention_key
 from holdfast.imports.states import ImportState
 from holdfast.machines import ledger
@@ -27,6 +29,8 @@ from holdfast.wiring import House
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/imports", tags=["imports"])
+
+LIGHT = (defer(ImportRow.plan), defer(ImportRow.unsupported))  # some 100 KB each: no list and no poll needs them
 
 
 class Options(BaseModel):
@@ -124,8 +128,11 @@ def list_imports(
 ) -> list[dict[str, Any]]:
     """Oldest first."""
     now = house.clock.now()
+    query = select(ImportRow).options(*LIGHT).order_by(ImportRow.created_at, ImportRow.id)
+    if state is not None:
+        query = query.where(ImportRow.state == state.value)
     with house.database.read() as session:
-        rows = the_imports(session, None if state is None else [state])
+        rows = list(session.scalars(query))
     wanted = [row for row in rows if caller.sees(row.cloud) and cloud in (None, row.cloud)]
     return [shown.import_(row, now) for row in wanted]
 
@@ -142,7 +149,9 @@ def get_import(import_id: str, house: TheHouse, caller: Viewer) -> dict[str, Any
 @router.get("/{import_id}/plan", operation_id="getImportPlan")
 def get_import_plan(import_id: str, house: TheHouse, caller: Viewer) -> dict[str, Any]:
     """The plan that runs or ran, without what can only be written."""
-    row = _allowed(house, caller, import_id)
+    _allowed(house, caller, import_id)
+    with house.database.read() as session:
+        row = the_import(session, import_id)
     told: dict[str, Any] = shown.without_secrets(shown.plan(plan_of(row)))
     return told
 
@@ -218,14 +227,22 @@ def _given_plan(told: dict[str, Any]) -> ImportPlan:
 
 def _allowed(house: House, caller: Caller, import_id: str) -> ImportRow:
     with house.database.read() as session:
-        row = the_import(session, import_id)
+        row = _light_import(session, import_id)
     caller.require_cloud(row.cloud)
+    return row
+
+
+def _light_import(session: Session, import_id: str) -> ImportRow:
+    """Without what `LIGHT` leaves out: reading that from the row later raises. Raises NotFound."""
+    row = session.get(ImportRow, import_id, options=LIGHT)
+    if row is None:
+        raise NotFound(kind="import", name=import_id)
     return row
 
 
 def _shown(house: House, import_id: str) -> dict[str, Any]:
     with house.database.read() as session:
-        row = the_import(session, import_id)
+        row = _light_import(session, import_id)
         timer = house.engine.timers.find(session, retention_key(import_id))
     held = timer.held_until if timer is not None and timer.state == "armed" else None
     return shown.import_(row, house.clock.now(), house.engine.find(OperationId(row.working)), held)

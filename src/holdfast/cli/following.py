@@ -27,6 +27,8 @@ _MARKS = {
     "note": "·",
 }
 
+_PASSING = frozenset({"queued", "running", "waiting"})  # come and go every few seconds while something is waited for
+
 Show = Callable[[dict[str, Any], list[dict[str, Any]]], None]
 
 
@@ -88,7 +90,8 @@ def _shown(terminal: Terminal) -> Iterator[Show]:
 
 def _plain(operation: dict[str, Any], events: list[dict[str, Any]]) -> None:
     for event in events:
-        print(line(event), file=sys.stderr, flush=True)
+        if event["kind"] != "state" or event["text"] not in _PASSING:
+            print(line(event), file=sys.stderr, flush=True)
 
 
 def line(event: dict[str, Any]) -> str:

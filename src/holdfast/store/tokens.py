@@ -21,6 +21,8 @@ from holdfast.store.types import Json, Utc
 
 __all__ = ["PREFIX", "TokenRow", "TokenView", "create_token", "digest_of", "find_token", "list_tokens", "revoke_token"]
 
+RESERVED = frozenset({"local", "holdfast", "timer"})  # actors of the audit log that are no tokens
+
 PREFIX = "hft_"  # so that secret scanners, and people, recognise one
 
 
@@ -67,6 +69,8 @@ def create_token(
     """Make one and return its text, which cannot be had again. Raises Conflict when a live one has that name."""
     if not name or len(name) > 100 or not all(letter.isalnum() or letter in "-_.@" for letter in name):
         raise InvalidInput(field="name", problem="a token's name has letters, digits, '-', '_', '.' and '@' only")
+    if name.lower() in RESERVED:
+        raise InvalidInput(field="name", problem=f"'{name}' stands for something else in the audit log")
     if _live(session, name) is not None:
         raise Conflict(problem=f"There is a token {name} already.", way_out="Revoke it first, or choose another name.")
     text = PREFIX + secrets.token_urlsafe(32)

@@ -133,3 +133,8 @@ def test_malformed_body_is_refused_without_repeating_what_was_sent(rig: ApiRig) 
 
     assert (answer.status_code, answer.json()["code"]) == (400, "input.invalid")
     assert "hidden-words" not in json.dumps(answer.json())
+
+
+@pytest.mark.parametrize("name", ["local", "Holdfast", "", "with space"])
+def test_name_that_would_lie_in_the_audit_log_is_refused(rig: ApiRig, name: str) -> None:
+    assert rig.client.post("/v1/tokens", json={"name": name}).json()["field"] == "name"

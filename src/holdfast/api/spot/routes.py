@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy import select
 
 from holdfast.api.access import Caller, Operator, TheHouse, Viewer, caller_of
+from holdfast.api.imports import LIGHT
 from holdfast.api.spot.envelope import NODE, PREFIX, STATUS, answer
 from holdfast.api.spot.reading import Asked, read_import
 from holdfast.api.spot.showing import import_item, import_status_item, node_item, status_item
@@ -77,7 +78,7 @@ def import_vm(
 @router.get("/import/{import_id}/status", operation_id="azureStatefulNodeGetImportStatus")
 def import_status(request: Request, import_id: str, house: TheHouse, caller: Viewer) -> dict[str, Any]:
     with house.database.read() as session:
-        row = session.get(ImportRow, import_id)
+        row = session.get(ImportRow, import_id, options=LIGHT)
     if row is None or not caller.sees(row.cloud):
         raise ImportMissing(name=import_id)
     return answer(request, _IMPORT_STATUS, [import_status_item(row)])
@@ -127,7 +128,7 @@ def list_status(
     only = _named_cloud(house, accountId)
     with house.database.read() as session:
         rows = [row for row in the_nodes(session) if caller.sees(row.cloud) and only in (None, row.cloud)]
-        about = {row.node_id: row for row in session.scalars(select(ImportRow))}
+        about = {row.node_id: row for row in session.scalars(select(ImportRow).options(*LIGHT))}
     return answer(request, STATUS, [status_item(row, about.get(row.id)) for row in rows])
 
 
@@ -153,7 +154,7 @@ def get_node(request: Request, node_id: str, house: TheHouse, caller: Viewer) ->
 def get_status(request: Request, node_id: str, house: TheHouse, caller: Viewer) -> dict[str, Any]:
     with house.database.read() as session:
         row = the_node(session, node_id)
-        about = session.scalar(select(ImportRow).where(ImportRow.node_id == node_id))
+        about = session.scalar(select(ImportRow).options(*LIGHT).where(ImportRow.node_id == node_id))
     if not caller.sees(row.cloud):
         raise NodeMissing(name=node_id)
     return answer(request, STATUS, [status_item(row, about)])
