@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import typer
 
+from holdfast.clouds.errors import CloudRefused
 from holdfast.clouds.protocols import Power
 from unit.api.api_rig import ApiRig
 from unit.cli.cli_rig import Cli
@@ -255,3 +256,22 @@ def test_lines_of_what_happens_go_beside_the_answer(cli: Cli, rig: ApiRig) -> No
 
     assert "✓ Stop the original" in said.err
     assert "Stop the original" not in said.out.partition("What happens")[0]
+
+
+def test_stuck_import_says_what_can_be_done_and_goes_on_when_told(cli: Cli, rig: ApiRig) -> None:
+    rig.cloud.add_machine()
+    begun = rig.start()
+    rig.cloud.fail("delete", CloudRefused(cloud_code="Nope", message="no", ref="x"), times=1000)
+    rig.cloud.failing_probes.add("tcp://:22")
+    rig.cloud.fail(
+        "ensure", CloudRefused(cloud_code="Nope", message="no", ref="x"), about="/virtualMachines/", times=50
+    )
+    rig.run(begun["operation"])
+
+    stuck = cli("import", "show", begun["id"])
+    rig.cloud.faults.clear()
+    gone_on = cli("import", "retry", begun["id"], "--wait", "--json")
+
+    assert f"holdfast import retry {begun['id']}" in stuck.out
+    assert (gone_on.code, gone_on.json["state"]) == (1, "failed")
+    assert rig.cloud.violations == []
