@@ -20,6 +20,8 @@ def make_app(house: House) -> FastAPI:
         title="Holdfast",
         version=holdfast.__version__,
         description="Keeps stateful virtual machines held fast. Errors are application/problem+json with a code.",
+        docs_url=None,  # its page would have the browser load scripts from elsewhere
+        redoc_url=None,
         redirect_slashes=False,  # a redirect would drop the body of a POST in many clients
     )
     app.state.house = house

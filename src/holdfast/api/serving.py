@@ -32,7 +32,7 @@ def serve(around: Surroundings, host: str, port: int) -> int:
     """Run until SIGTERM or SIGINT, then drain. Raises HomeLocked, TestClockRefused, and errors of the database."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("azure").setLevel(logging.WARNING)  # its request lines name every URL
-    for chatty in ("httpx", "alembic", "alembic.runtime.plugins", "uvicorn.error", "dbos"):
+    for chatty in ("httpx", "urllib3.connectionpool", "alembic", "alembic.runtime.plugins", "uvicorn.error", "dbos"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     home = around.ensure_home()
     lock = _lock(home)
