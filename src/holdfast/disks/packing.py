@@ -21,6 +21,7 @@ __all__ = ["Deflate", "deflate", "write_vmdk_stream"]
 
 Deflate = Callable[[memoryview], bytes]
 _BUFFER_BYTES = 1024 * 1024
+_PIECE_BYTES = 2 * 1024 * 1024  # what one thread packs at a time; larger pieces cost fresh memory for each
 
 
 def deflate() -> Deflate:
@@ -35,9 +36,9 @@ def deflate() -> Deflate:
 
 @dataclass(frozen=True)
 class _Packed:
-    """The grains of one window: their numbers, their lengths with marker and padding, and their bytes in a row."""
+    """The grains of one piece: their numbers, their lengths with marker and padding, and their bytes in a row."""
 
-    window: int
+    end: int
     numbers: list[int]
     sizes: list[int]
     data: bytes
@@ -50,7 +51,6 @@ def write_vmdk_stream(reader: Reader, sink: Sink, meter: Meter, *, name: str, la
     Output depends only on the disk's bytes and the name, so that a second pass gives the same.
     """
     size = reader.size_bytes
-    geometry = Geometry(size)
     pack = deflate()
     buffers: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
     for _ in range(lanes):
@@ -60,47 +60,47 @@ def write_vmdk_stream(reader: Reader, sink: Sink, meter: Meter, *, name: str, la
     def sector() -> int:
         return (sink.written - start_at) // 512
 
-    def work(item: tuple[int, list[Extent]]) -> _Packed:
+    def work(piece: tuple[int, int]) -> _Packed:
         buffer = buffers.get()
         try:
-            return _pack_window(reader, item, geometry, buffer, pack)
+            return _pack_piece(reader, piece, buffer, pack)
         finally:
             buffers.put(buffer)
 
     tables = vmdk_stream.StreamTables(size)
     sink.append(vmdk_stream.head(size, name, content_id=0x68667374))
-    unpacked = 0
-    for packed in ordered(_plan(reader, geometry), work, lanes=lanes):
+    unpacked = behind = 0
+    for packed in ordered(_plan(reader), work, lanes=lanes):
         if packed.numbers:
-            # a window of 256 grains never spans two tables of 512
+            # a piece lies in one aligned stretch of 2 MiB, and a table names 32 MiB: it never spans two
             sink.append(tables.turn_to(packed.numbers[0], sector()))
             at = sector()
             for number, count in zip(packed.numbers, packed.sizes, strict=True):
                 tables.place(number, at)
                 at += count // 512
             sink.append(packed.data)
-        start, end = geometry.window(packed.window)
-        reader.done_with(start, end)
+        reader.done_with(behind, packed.end)
         unpacked += len(packed.numbers) * vmdk_stream.GRAIN_BYTES
-        meter.add(done=end - start, read=packed.read_bytes, written=len(packed.data), changed=packed.read_bytes)
+        meter.add(done=packed.end - behind, read=packed.read_bytes, written=len(packed.data), changed=packed.read_bytes)
+        behind = packed.end
     sink.append(tables.tail(sector()))
     return unpacked
 
 
-def _plan(reader: Reader, geometry: Geometry) -> Iterator[tuple[int, list[Extent]]]:
-    return by_window(reader.extents(0, reader.size_bytes), geometry)
+def _plan(reader: Reader) -> Iterator[tuple[int, int]]:
+    """Data extents in whole grains, cut at multiples of the piece size. Lazy."""
+    geometry = Geometry(reader.size_bytes, vmdk_stream.GRAIN_BYTES)
+    for _, extents in by_window(reader.extents(0, reader.size_bytes), geometry):
+        yield from pieces(extents, _PIECE_BYTES)
 
 
-def _pack_window(
-    reader: Reader, item: tuple[int, list[Extent]], geometry: Geometry, buffer: Buffer, pack: Deflate
-) -> _Packed:
-    window, data = item
+def _pack_piece(reader: Reader, piece: tuple[int, int], buffer: Buffer, pack: Deflate) -> _Packed:
     unit = vmdk_stream.GRAIN_BYTES
     numbers: list[int] = []
     sizes: list[int] = []
     parts: list[bytes] = []
     read = 0
-    for start, end in pieces(data, buffer.size):
+    for start, end in pieces([Extent(*piece)], buffer.size):
         reader.read_into(start, buffer.view[: end - start])
         read += end - start
         for at in range(0, end - start, unit):
@@ -114,4 +114,4 @@ def _pack_window(
             numbers.append((start + at) // unit)
             sizes.append(len(grain))
             parts.append(grain)
-    return _Packed(window, numbers, sizes, b"".join(parts), read)
+    return _Packed(piece[1], numbers, sizes, b"".join(parts), read)

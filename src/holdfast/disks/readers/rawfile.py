@@ -57,6 +57,7 @@ class RawFileReader:
     """
 
     _SPAN_BITS = 24  # the cache is looked at in spans of 16 MiB, once before each is read
+    _MOST_SPANS = 64
 
     def __init__(
         self,
@@ -91,11 +92,23 @@ class RawFileReader:
         if span not in self._was_cached and not self._keep_cache:
             share = linux.cached_share(self._fd, span << self._SPAN_BITS, 1 << self._SPAN_BITS)
             self._was_cached[span] = share is not None and share > 0.25
+            self._forget_before(span - self._MOST_SPANS)
         read_fully(self._fd, self.path, offset, buffer)
 
+    def _forget_before(self, span: int) -> None:
+        """Spans far behind will not be asked about again."""
+        if len(self._was_cached) > 2 * self._MOST_SPANS:
+            for old in [s for s in list(self._was_cached) if s < span]:
+                self._was_cached.pop(old, None)
+
     def done_with(self, start: int, end: int) -> None:
-        if not self._keep_cache and not self._was_cached.pop(start >> self._SPAN_BITS, False):
-            linux.let_go(self._fd, start, end - start)
+        """Only spans that were read and had not been cached before are let go."""
+        if self._keep_cache:
+            return
+        for span, cached in list(self._was_cached.items()):
+            begin, stop = max(start, span << self._SPAN_BITS), min(end, span + 1 << self._SPAN_BITS)
+            if begin < stop and not cached:
+                linux.let_go(self._fd, begin, stop - begin)
 
     def fileno(self) -> int:
         """The descriptor, for those who can move its bytes without reading them."""
