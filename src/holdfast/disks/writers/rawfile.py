@@ -71,6 +71,7 @@ class RawFileWriter:
                 actual = size_of(self._fd)
                 if actual < size_bytes:
                     raise TargetTooSmall(name=path, actual_bytes=actual, needed_bytes=size_bytes)
+                size_bytes = actual
                 self._block_bytes = 4096
         except BaseException:
             os.close(self._fd)
