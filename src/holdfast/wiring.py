@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.core.errors import InvalidInput, Refused, Retry
+from holdfast.core.errors import HoldfastError, InvalidInput, Refused, Retry
 
 if TYPE_CHECKING:
     from holdfast.clouds.protocols import Cloud
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from holdfast.machines.services import Services
     from holdfast.store import Database, HomeLock
 
-__all__ = ["House", "ServerFile", "Surroundings", "TestClockRefused", "everything", "open_house", "registry"]
+__all__ = [
+    "DatabaseAway",
+    "House",
+    "ServerFile",
+    "Surroundings",
+    "TestClockRefused",
+    "everything",
+    "open_house",
+    "registry",
+]
 
 SERVER_FILE = "server.json"
 LOCAL_TOKEN_FILE = "local-token"
@@ -41,6 +50,14 @@ class TestClockRefused(Refused):
     code, retry = "clock.refused", Retry.AFTER_CHANGE
     text = "The cloud {cloud} is not on this machine: a test clock is refused for it."
     remedy = "Start the server without a test clock, or connect a cloud whose endpoint is loopback."
+
+
+class DatabaseAway(HoldfastError):
+    """Our own database did not answer."""
+
+    code, retry, http_status = "database.unavailable", Retry.LATER, 503
+    text = "Holdfast's database does not answer."
+    remedy = "Wait a moment and try again; look at /health, the server's log and the database's own if it lasts."
 
 
 @dataclass(frozen=True)
@@ -158,13 +175,15 @@ def open_house(around: Surroundings, *, settings: Settings | None = None) -> Hou
     from holdfast.core.clock import FileClock, SystemClock
     from holdfast.engine import DbosEngine
     from holdfast.machines.services import Services
-    from holdfast.store import Database, Vault, ensure_installation, ensure_key_file, upgrade
+    from holdfast.store import Vault, ensure_installation, ensure_key_file
 
     home = around.ensure_home()
     everything()
-    database = Database.open(around.database())
-    upgrade(database)
-    vault = Vault.from_text(around.key or ensure_key_file(home / "key"))
+    try:
+        vault = Vault.from_text(around.key or ensure_key_file(home / "key"))
+    except (ValueError, PermissionError) as exc:
+        raise InvalidInput(field="HOLDFAST_KEY" if around.key else "key", problem=str(exc)) from exc
+    database = open_database(around)
     clock: Clock = SystemClock() if around.test_clock is None else FileClock(around.test_clock)
     with database.write() as session:
         owner = ensure_installation(session, clock.now()).owner
@@ -181,6 +200,24 @@ def open_house(around: Surroundings, *, settings: Settings | None = None) -> Hou
         alone=alone,
     )
     return house_of(home, services, clouds, engine, around.local_token(), test_clock=around.test_clock is not None)
+
+
+def open_database(around: Surroundings) -> Database:
+    """The home's database at this release's form. Raises InvalidInput and DatabaseAway."""
+    from sqlalchemy.exc import ArgumentError, OperationalError
+
+    from holdfast.store import Database, upgrade
+
+    try:
+        database = Database.open(around.database())
+    except (ValueError, ArgumentError) as exc:
+        raise InvalidInput(field="HOLDFAST_DATABASE_URL", problem="is no URL of SQLite or PostgreSQL") from exc
+    try:
+        upgrade(database)
+    except OperationalError as exc:
+        database.close()
+        raise DatabaseAway from exc
+    return database
 
 
 def house_of(

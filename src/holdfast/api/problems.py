@@ -14,19 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from holdfast.api.spot.envelope import is_spot, refused
-from holdfast.core.errors import HoldfastError, InternalError, InvalidInput, NotFound, Retry
+from holdfast.core.errors import HoldfastError, InternalError, InvalidInput, NotFound
+from holdfast.wiring import DatabaseAway
 
-__all__ = ["DatabaseAway", "add_handlers", "problem", "status_of"]
+__all__ = ["add_handlers", "problem", "status_of"]
 
 log = logging.getLogger("holdfast.api")
-
-
-class DatabaseAway(HoldfastError):
-    """Our own database did not answer."""
-
-    code, retry, http_status = "database.unavailable", Retry.LATER, 503
-    text = "Holdfast's database does not answer."
-    remedy = "Wait a moment and try again; look at /health and the server's log if it lasts."
 
 
 def status_of(error: HoldfastError) -> int:

@@ -63,13 +63,13 @@ def _create_here(terminal: Terminal, name: str, role: str, clouds: list[str] | N
     """Directly in the home's database, also while a server runs on it."""
     from datetime import UTC, datetime
 
-    from holdfast.store import Database, audit, upgrade
+    from holdfast.store import audit
     from holdfast.store.tokens import create_token
+    from holdfast.wiring import open_database
 
     terminal.around.ensure_home()
-    database = Database.open(terminal.around.database())
+    database = open_database(terminal.around)
     try:
-        upgrade(database)
         now = datetime.now(UTC)  # tokens live on real time
         with database.write() as session:
             text = create_token(session, name, role, now, clouds=clouds, by="local")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.core.errors import InvalidInput
 from holdfast.store import Database, database_revision, newest_revision
-from holdfast.wiring import ServerFile, Surroundings, TestClockRefused, everything, open_house, registry
+from holdfast.wiring import DatabaseAway, ServerFile, Surroundings, TestClockRefused, everything, open_house, registry
 from unit.api.api_rig import ApiRig
 
 PUBLIC = {"subscription": "s", "endpoint": "https://management.azure.com"}
@@ -107,3 +108,26 @@ def test_everything_loads_every_table_that_the_migrations_make(tmp_path: Path) -
 
     assert made <= set(Base.metadata.tables)
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("env", "field"),
+    [
+        ({"HOLDFAST_KEY": "short"}, "HOLDFAST_KEY"),
+        ({"HOLDFAST_DATABASE_URL": "mysql://u:hidden@127.0.0.1/x"}, "HOLDFAST_DATABASE_URL"),
+        ({"HOLDFAST_DATABASE_URL": "no url: hidden"}, "HOLDFAST_DATABASE_URL"),
+    ],
+)
+def test_wrong_environment_is_refused_by_its_name_and_not_repeated(
+    tmp_path: Path, env: dict[str, str], field: str
+) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        open_house(around(tmp_path, **env))
+
+    assert raised.value.about == field
+    assert "hidden" not in raised.value.message
+
+
+def test_database_that_does_not_answer_is_an_error_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseAway):
+        open_house(around(tmp_path, HOLDFAST_DATABASE_URL="postgresql://u@127.0.0.1:9/x?connect_timeout=2"))
