@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -73,7 +72,7 @@ def measure(folder: Path, holdfast: str, rounds: int) -> dict[str, object]:
         read_url, write_url = server.stdout.readline().strip(), server.stdout.readline().strip()
         (work / "down.py").write_text(DOWN)
         (work / "up.py").write_text(UP)
-        (work / "u.raw").write_bytes(os.urandom(SIZE))
+        subprocess.run(["bash", "-c", f"head -c {SIZE} /dev/urandom > {work}/u.raw"], check=True)
         t = work / "t.raw"
 
         def fresh() -> None:
