@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,9 @@ from disk_fakes import CHUNK, Killed, MemorySource, MemoryTarget, Trouble, mutat
 
 from holdfast.disks.copying import copy_disk
 from holdfast.disks.digests.book import Book
-from holdfast.disks.digests.listfile import DigestList
-from holdfast.disks.errors import ReadFailed, SourceChanged, WriteFailed
+from holdfast.disks.digests.comparing import difference_of_lists
+from holdfast.disks.errors import ChunkSizeMismatch, ReadFailed, SourceChanged, WriteFailed
 from holdfast.disks.model.chunks import Geometry
-from holdfast.disks.model.diff import changed_chunks
 from holdfast.disks.model.extents import Extent, Kind, merged
 from holdfast.disks.model.report import Report
 from holdfast.disks.readers.protocol import ChangeList
@@ -257,18 +257,24 @@ def test_lists_of_two_states_tell_what_differs(tmp_path: Path) -> None:
     replica = Replica(tmp_path, 11)
     replica.run()
     before = bytearray(replica.source)
-    one = DigestList.open(replica.list_path)
-    old = [one.checked_page(w) for w in range(one.geometry.windows)]
-    one.close()
+    shutil.copy(replica.list_path, tmp_path / "older")
     replica.change()
     replica.run()
-    two = DigestList.open(replica.list_path)
 
-    found = {w * 256 + n for w in range(two.geometry.windows) for n in changed_chunks(old[w], two.checked_page(w))}
+    found = difference_of_lists(str(tmp_path / "older"), replica.list_path)
 
-    two.close()
-    assert found == {
+    assert {n for e in found for n in range(e.start // CHUNK, -(-e.end // CHUNK))} == {
         n
         for n in range(CHUNKS + 1)
         if before[n * CHUNK : (n + 1) * CHUNK] != replica.source[n * CHUNK : (n + 1) * CHUNK]
     }
+    for extent in found:
+        assert any(replica.source[extent.start : extent.end]) == (extent.kind is Kind.DATA)
+
+
+def test_lists_of_different_chunks_are_not_compared(tmp_path: Path) -> None:
+    for name, chunk in (("a", CHUNK), ("b", 2 * CHUNK)):
+        Book.begin(str(tmp_path / name), Geometry(CHUNK * 9, chunk), None).settle(None)
+
+    with pytest.raises(ChunkSizeMismatch):
+        difference_of_lists(str(tmp_path / "a"), str(tmp_path / "b"))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from holdfast.disks.model.extents import Extent, Kind
+from holdfast.disks.model.extents import Extent
 
 __all__ = ["Meter", "Progress", "Report", "Watcher"]
 
@@ -82,7 +82,3 @@ class Meter:
         """An extent is durable on the target; the mover reports these."""
         if self._on_extent is not None:
             self._on_extent(extent)
-
-    @staticmethod
-    def zero(start: int, end: int) -> Extent:
-        return Extent(start, end, Kind.ZERO)

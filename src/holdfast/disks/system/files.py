@@ -7,7 +7,6 @@ import fcntl
 import os
 import stat
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 from holdfast.disks.errors import DiskNotFound, TargetInUse
@@ -166,11 +165,3 @@ def publish(unfinished: str, final: str) -> None:
     """Give a complete and synced file its name, durably."""
     Path(unfinished).replace(final)
     sync_folder(final)
-
-
-@contextlib.contextmanager
-def closing_fd(fd: int) -> Iterator[int]:
-    try:
-        yield fd
-    finally:
-        os.close(fd)
