@@ -141,8 +141,7 @@ def test_tracked_plans_look_at_every_changed_chunk_and_read_all_but_wholly_zero_
     assert read >= chunk_set([e for e in listed if e.kind is Kind.DATA])
     whole_zero = {
         n
-        for e in listed
-        if e.kind is Kind.ZERO
+        for e in merged(e for e in listed if e.kind is Kind.ZERO)
         for n in range(-(-e.start // CHUNK), BIG.chunks if e.end == BIG.size_bytes else e.end // CHUNK)
     }
     assert chunk_set(listed) - read <= whole_zero
