@@ -15,6 +15,9 @@ from holdfast.disks.system.files import identity_of, lock_for_reading, opened, s
 
 __all__ = ["RawFileReader", "hole_map", "read_fully"]
 
+_MOST_SPANS = 4096  # a question each when a file is opened; a span is at least 16 MiB
+_CACHED_SHARE = 1 / 16  # of a span: more is somebody's working set, less are stray pages
+
 
 def read_fully(fd: int, name: str, offset: int, buffer: memoryview) -> None:
     """preadv until the buffer is full. The end of the file before that is an error (the file shrank)."""
@@ -56,9 +59,6 @@ class RawFileReader:
     One descriptor serves all threads: preadv keeps no position, and SEEK_DATA starts where it is told.
     """
 
-    _SPAN_BITS = 24  # the cache is looked at in spans of 16 MiB, once before each is read
-    _MOST_SPANS = 64
-
     def __init__(
         self,
         path: str,
@@ -82,33 +82,36 @@ class RawFileReader:
             identity = {"kind": "device-declared-unchanged", "path": path, "size_bytes": self.size_bytes}
         self.traits = SourceTraits(name=path, lanes=min(4, os.cpu_count() or 2), identity=identity)
         self._keep_cache = keep_cache
-        self._was_cached: dict[int, bool] = {}
+        self._span_bits = max(24, (max(1, self.size_bytes) // _MOST_SPANS).bit_length())
+        self._was_cached = frozenset() if keep_cache else self._cached_spans()
 
     def extents(self, start: int, end: int) -> Iterator[Extent]:
         return hole_map(self._fd, start, min(end, self.size_bytes))
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        span = offset >> self._SPAN_BITS
-        if span not in self._was_cached and not self._keep_cache:
-            share = linux.cached_share(self._fd, span << self._SPAN_BITS, 1 << self._SPAN_BITS)
-            self._was_cached[span] = share is not None and share > 0.25
-            self._forget_before(span - self._MOST_SPANS)
         read_fully(self._fd, self.path, offset, buffer)
 
-    def _forget_before(self, span: int) -> None:
-        """Spans far behind will not be asked about again."""
-        if len(self._was_cached) > 2 * self._MOST_SPANS:
-            for old in [s for s in list(self._was_cached) if s < span]:
-                self._was_cached.pop(old, None)
-
     def done_with(self, start: int, end: int) -> None:
-        """Only spans that were read and had not been cached before are let go."""
+        """Spans that were cached before we came stay; all others are let go."""
         if self._keep_cache:
             return
-        for span, cached in list(self._was_cached.items()):
-            begin, stop = max(start, span << self._SPAN_BITS), min(end, span + 1 << self._SPAN_BITS)
-            if begin < stop and not cached:
+        bits = self._span_bits
+        for span in range(start >> bits, ((end - 1) >> bits) + 1):
+            if span not in self._was_cached:
+                begin, stop = max(start, span << bits), min(end, (span + 1) << bits)
                 linux.let_go(self._fd, begin, stop - begin)
+
+    def _cached_spans(self) -> frozenset[int]:
+        """Which spans lie in the page cache now: asked before the first read, for reading ahead would answer yes."""
+        spans = -(-self.size_bytes // (1 << self._span_bits))
+        found = set()
+        for span in range(spans):
+            share = linux.cached_share(self._fd, span << self._span_bits, 1 << self._span_bits)
+            if share is None:
+                return frozenset()
+            if share > _CACHED_SHARE:
+                found.add(span)
+        return frozenset(found)
 
     def fileno(self) -> int:
         """The descriptor, for those who can move its bytes without reading them."""
@@ -118,4 +121,12 @@ class RawFileReader:
         return identity_of(self._fd) or self.traits.identity
 
     def close(self) -> None:
+        """Lets go what the kernel read ahead of us into windows that we never came to."""
+        if not self._keep_cache:
+            at = 0
+            for span in [*sorted(self._was_cached), None]:
+                end = self.size_bytes if span is None else span << self._span_bits
+                if at < end:
+                    linux.let_go(self._fd, at, end - at)
+                at = 0 if span is None else (span + 1) << self._span_bits
         os.close(self._fd)
