@@ -43,7 +43,7 @@ from holdfast.clouds.protocols import (
 )
 from holdfast.core.clock import Clock, ManualClock, format_utc
 from holdfast.core.errors import NotFound
-from holdfast.core.tags import OPERATION
+from holdfast.core.tags import OPERATION, ROLE
 
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
 MACHINES = "Microsoft.Compute/virtualMachines"
@@ -343,7 +343,8 @@ class FakeCloud:
         with self._lock, self._faults("ensure", document.ref):
             if document.ref.lower() in self._resources:
                 found = self._document(document.ref)
-                if OPERATION not in document.tags or found.tags.get(OPERATION) != document.tags[OPERATION]:
+                ours = all(found.tags.get(name) == document.tags.get(name) for name in (OPERATION, ROLE))
+                if OPERATION not in document.tags or not ours:
                     raise NameTaken(cloud_code="Exists", message="it exists and is not ours", ref=document.ref)
                 return found
             body = deepcopy(document.body)

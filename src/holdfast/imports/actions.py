@@ -33,14 +33,22 @@ def originals(facts: Facts) -> Iterator[tuple[str, Document]]:
 
 
 def actions_of(
-    facts: Facts, succession: Succession, options: ImportOptions, markets: Sequence[LaunchMarket]
+    facts: Facts,
+    succession: Succession,
+    options: ImportOptions,
+    markets: Sequence[LaunchMarket],
+    extensions: Sequence[Document],
 ) -> tuple[Action, ...]:
     """In the order in which they happen."""
-    return tuple(_actions(facts, succession, options, markets))
+    return tuple(_actions(facts, succession, options, markets, extensions))
 
 
 def _actions(
-    facts: Facts, succession: Succession, options: ImportOptions, markets: Sequence[LaunchMarket]
+    facts: Facts,
+    succession: Succession,
+    options: ImportOptions,
+    markets: Sequence[LaunchMarket],
+    extensions: Sequence[Document],
 ) -> Iterator[Action]:
     machine, running = facts.machine, facts.power is Power.RUNNING
     for role, document in originals(facts):
@@ -76,6 +84,12 @@ def _actions(
     yield Action(Verb.PROVE, succession.machine.ref, "machine", _proof(options), "any failure gives the original back")
     if any(pools_of(nic) for nic in facts.nics):
         yield Action(Verb.JOIN_POOLS, succession.machine.ref, "machine", "it is proven", "it leaves them again")
+    for extension in extensions:
+        yield Action(Verb.CREATE, extension.ref, f"extension/{extension.name}", "it was asked for",
+                     "it goes with the machine", extension)  # fmt: skip
+    if facts.power is not Power.RUNNING:
+        yield Action(Verb.STOP, succession.machine.ref, "machine", "the original was off; it has run once, as its proof",
+                     "start the node's machine")  # fmt: skip
     yield from _afterwards(facts, succession, options)
 
 

@@ -65,14 +65,16 @@ def extension_again(original: Document, facts: Facts, group: str, machine: str) 
     """An extension as it can be read, for another machine."""
     properties = {key: original.get(f"properties.{key}") for key in _REPEATED
                   if original.get(f"properties.{key}") is not None}  # fmt: skip
-    return _document(facts, group, machine, original.name, properties)
+    return _document(facts, group, machine, original.name, properties, original.tags)
 
 
-def _document(facts: Facts, group: str, machine: str, name: str, properties: dict[str, Any]) -> Document:
+def _document(
+    facts: Facts, group: str, machine: str, name: str, properties: dict[str, Any], tags: dict[str, str] | None = None
+) -> Document:
     owner = in_group(facts.machine.ref, group, "Microsoft.Compute/virtualMachines", machine)
     return Document(
         ref=f"{owner}/extensions/{name}",
         type=EXTENSIONS,
         api_version=EXTENSION_VERSION,
-        body={"location": facts.machine.body["location"], "properties": properties},
+        body={"location": facts.machine.body["location"], "tags": tags or {}, "properties": properties},
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from holdfast.clouds.azure.succession import detach_parts, parts_of
+from holdfast.clouds.azure.succession import parts_of
 from holdfast.clouds.azure.succession.network import public_ip_refs
 from holdfast.clouds.documents import Document, same_ref
 from holdfast.clouds.protocols import Agent, Cloud, Power, Probe
@@ -19,7 +19,7 @@ from holdfast.engine import Operation, Role, operation
 from holdfast.imports.following import follow_finish
 from holdfast.imports.records import plan_of, the_import
 from holdfast.imports.retention import FinishSpec
-from holdfast.imports.steps.case import Case, StepCall, cloud_of
+from holdfast.imports.steps.case import Case, StepCall, cloud_of, delete_alone
 from holdfast.machines import ledger
 from holdfast.machines.claims import claim_after_proof
 from holdfast.machines.ledger import Entry, Fate, Part
@@ -113,16 +113,10 @@ def _delete(call: StepCall, case: Case, roles: tuple[str, ...]) -> None:
             continue
         used = _require_safe(call, case, left)
         now = cloud.read(entry.ref)
-        if entry.part is Part.MACHINE and now is not None and now.identity == entry.identity:
-            _leave_unrecorded_parts(call, cloud, now)
-        cloud.delete(call, claim_after_proof(entry, used))
+        claim = claim_after_proof(entry, used)
+        if now is not None and now.identity == entry.identity:
+            delete_alone(call, cloud, claim, now)  # a disk that somebody attached to it since must not go with it
         call.write(partial(ledger.settle, operation=case.operation, roles=[role], fate=Fate.GONE))
-
-
-def _leave_unrecorded_parts(call: StepCall, cloud: Cloud, machine: Document) -> None:
-    """A disk that somebody attached to the original since must not go with it: every part is detached first."""
-    if patch := detach_parts(machine):
-        cloud.patch(call, machine.ref, patch)
 
 
 def _require_safe(call: StepCall, case: Case, retained: tuple[Entry, ...]) -> frozenset[str]:
@@ -136,7 +130,7 @@ def _require_safe(call: StepCall, case: Case, retained: tuple[Entry, ...]) -> fr
         if "/networkinterfaces/" in ref and (card := cloud.read(ref)) is not None:
             used |= {address.lower() for address in public_ip_refs(card)}
     for entry in retained:
-        _require_untouched(cloud, entry, retained)
+        _require_untouched(cloud, entry, retained, used)
     return frozenset(used)
 
 
@@ -156,8 +150,8 @@ def _require_healthy_node(call: StepCall, case: Case, cloud: Cloud) -> Document:
     if machine is None or machine.identity != node.machine_identity:
         raise CleanUpSuspended(reason="NODE_MACHINE_GONE", problem=f"the node's machine {node.machine} is gone")
     power, agent = cloud.power_of(machine.ref)
-    if node.state == NodeState.STOPPED.value:
-        return machine
+    if node.state == NodeState.STOPPED.value and plan.facts.power is not Power.RUNNING:
+        return machine  # it came off, was proven once, and is off again as it was
     if node.state == NodeState.ERROR.value or power is not Power.RUNNING:
         why = node.reason or f"its machine is {power.value}"
         raise CleanUpSuspended(reason="NODE_NOT_HEALTHY", problem=f"the node {node.id} is not healthy ({why})")
@@ -170,16 +164,32 @@ def _require_healthy_node(call: StepCall, case: Case, cloud: Cloud) -> Document:
     return machine
 
 
-def _require_untouched(cloud: Cloud, entry: Entry, retained: tuple[Entry, ...]) -> None:
+def _require_untouched(cloud: Cloud, entry: Entry, retained: tuple[Entry, ...], used: set[str]) -> None:
     """The original does not run again, and nobody else uses what is retained of it."""
     now = cloud.read(entry.ref)
     if now is None or now.identity != entry.identity:
         return
-    machines = [other.ref for other in retained if other.part is Part.MACHINE]
+    if entry.part is not Part.MACHINE and entry.ref.lower() in used:
+        raise CleanUpSuspended(reason="RETAINED_PART_IN_USE", problem=f"the node uses {entry.ref} now")
     if entry.part is Part.MACHINE:
         power, _ = cloud.power_of(entry.ref)
         if power is Power.RUNNING:
             raise CleanUpSuspended(reason="ORIGINAL_RUNS", problem=f"the original {entry.ref} runs again")
-    owner = now.get("managedBy") or now.get("properties.virtualMachine.id")
-    if owner and not any(same_ref(owner, machine) for machine in machines):
+    owner = now.get("managedBy") or now.get("properties.virtualMachine.id") or _card_of(now)
+    if owner and not _is_retained(cloud, owner, retained):
         raise CleanUpSuspended(reason="RETAINED_PART_IN_USE", problem=f"{entry.ref} is attached to {owner}")
+
+
+def _card_of(address: Document) -> str | None:
+    """The card that a public address is on: the part of its configuration's id before `/ipConfigurations/`."""
+    configuration = address.get("properties.ipConfiguration.id")
+    return None if configuration is None else str(configuration).rsplit("/ipConfigurations/", 1)[0]
+
+
+def _is_retained(cloud: Cloud, owner: str, retained: tuple[Entry, ...]) -> bool:
+    """By id and identity: a machine that somebody made under the original's name is not the original."""
+    entry = next((one for one in retained if same_ref(one.ref, owner)), None)
+    if entry is None:
+        return False
+    now = cloud.read(owner)
+    return now is None or now.identity == entry.identity

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from holdfast.clouds.azure.succession.names import resource_group_of
-from holdfast.clouds.azure.succession.network import pools_of
 from holdfast.clouds.protocols import Cloud, Facts, Headroom, Price
 from holdfast.core.errors import Refused, Retry
 from holdfast.core.tags import Owner
@@ -39,7 +37,7 @@ class Inputs:
     prices: PriceBook
     quota: Quota
     missing_permissions: tuple[str, ...]
-    name_taken: Callable[[str], bool]
+    exists: Callable[[str], bool]  # whether a resource of that id is there; one read
 
 
 def gather(cloud: Cloud, machine: str, options: ImportOptions, us: Owner, now: datetime) -> Inputs:
@@ -51,11 +49,7 @@ def gather(cloud: Cloud, machine: str, options: ImportOptions, us: Owner, now: d
     own = next((size for size in sizes if size.name.lower() == own_name.lower()), None)
     if own is None:
         raise OwnSizeUnknown(size=own_name, location=location)
-    actions = needed_actions(
-        options,
-        has_address=bool(facts.public_ips),
-        has_pools=any(pools_of(nic) for nic in facts.nics),
-    )
+    actions = needed_actions(options, facts)
     group = facts.machine.ref[: facts.machine.ref.lower().index("/providers/")]
     os = str(facts.machine.get("properties.storageProfile.osDisk.osType", "Linux"))
     return Inputs(
@@ -68,7 +62,7 @@ def gather(cloud: Cloud, machine: str, options: ImportOptions, us: Owner, now: d
         prices=_book(cloud.prices(location), os),
         quota=_quota(cloud.headroom(location)),
         missing_permissions=tuple(cloud.missing_permissions(group, actions)),
-        name_taken=lambda name: cloud.read(cloud.ref_of(resource_group_of(machine), name)) is not None,
+        exists=lambda ref: cloud.read(ref) is not None,
     )
 
 

@@ -110,6 +110,7 @@ class ImportPlan:
     succession: Succession
     extensions: tuple[Document, ...]
     markets: tuple[LaunchMarket, ...]
+    qualified: tuple[str, ...]  # sizes that can run it; prices decide which of them are tried first
     unsupported: tuple[Unsupported, ...]
     funnel: tuple[tuple[str, int], ...]
     actions: tuple[Action, ...]
@@ -208,7 +209,8 @@ def load_recorded(told: Mapping[str, Any]) -> ImportPlan:
 
 def _material(plan: ImportPlan) -> dict[str, Any]:
     told = {key: value for key, value in plan_to_json(plan).items() if key not in _IMMATERIAL}
-    told["markets"] = sorted(f"{m['size']} {m['zone']} {m['spot']}".lower() for m in told["markets"])
+    del told["markets"]  # the order, and with more than ten sizes the choice, follows prices; `qualified` does not
+    told["actions"] = [{**action, "reason": ""} for action in told["actions"]]
     told["findings"] = sorted(f["code"] for f in told["findings"])
     told["facts"]["size"] = None  # the cloud's description of the size; its name is in the machine's document
     steady: dict[str, Any] = _without_volatile(told)

@@ -11,6 +11,7 @@ from typing import Any
 from holdfast.clouds.azure.losses import lost
 from holdfast.clouds.azure.succession import CardWish, Naming, Succession, SuccessionWish, successor
 from holdfast.clouds.azure.succession.names import resource_group_of
+from holdfast.clouds.documents import same_ref
 from holdfast.clouds.protocols import Agent, Facts, Finding, Power, Severity
 from holdfast.imports.actions import actions_of
 from holdfast.imports.cards import card_wishes
@@ -48,7 +49,6 @@ def plan_import(inputs: Inputs, options: ImportOptions, given_node: dict[str, An
     findings = [
         *findings_of(_case(inputs, options, frozenset(doc.name for doc in extensions))),
         *_about_proof(facts, options),
-        *_about_name(inputs, options, name, spec),
         *_about_markets(sizing, options),
         *_about_permissions(inputs),
         *extension_findings,
@@ -62,6 +62,7 @@ def plan_import(inputs: Inputs, options: ImportOptions, given_node: dict[str, An
         cards=cards,
     )
     succession = successor(facts, wish) if managed else _nothing(facts)
+    findings += _about_names(inputs, options, succession) if managed else []
     plan = ImportPlan(
         form=PLAN_FORM,
         made_at=inputs.now,
@@ -79,9 +80,10 @@ def plan_import(inputs: Inputs, options: ImportOptions, given_node: dict[str, An
         succession=succession,
         extensions=extensions,
         markets=sizing.markets,
+        qualified=sizing.qualified,
         unsupported=tuple(Unsupported(r.name, tuple(x.reason for x in r.reasons)) for r in sizing.refused),
         funnel=tuple((stage.title, stage.remain) for stage in sizing.funnel.stages),
-        actions=actions_of(facts, succession, options, sizing.markets) if managed else (),
+        actions=actions_of(facts, succession, options, sizing.markets, extensions) if managed else (),
         findings=tuple(sorted(findings, key=lambda finding: finding.severity is not Severity.REFUSAL)),
         lost=_losses(facts) if options.object_goes else (),
         missing_permissions=inputs.missing_permissions,
@@ -183,19 +185,21 @@ def _has_agent(facts: Facts) -> bool:
     return bool(profile) and system.get("provisionVMAgent", True) is not False
 
 
-def _about_name(inputs: Inputs, options: ImportOptions, name: str, spec: NodeSpec) -> Iterator[Finding]:
-    is_own = name.lower() == inputs.facts.machine.name.lower()
-    own_group = resource_group_of(inputs.facts.machine.ref)
-    elsewhere = bool(spec.resource_group_name) and str(spec.resource_group_name).lower() != own_group.lower()
-    taken = (is_own and not options.object_goes and not elsewhere) or (not is_own and inputs.name_taken(name))
-    if taken:
-        yield Finding(
-            "NAME_TAKEN",
-            Severity.REFUSAL,
-            f"There is a machine {name} already.",
-            "Choose another compute.launchSpecification.vmName, or leave it out.",
-            "compute.launchSpecification.vmName",
-        )
+def _about_names(inputs: Inputs, options: ImportOptions, succession: Succession) -> Iterator[Finding]:
+    """Names without the seed could be somebody's already; the machine's own name is free once its object goes."""
+    own = inputs.facts.machine.ref
+    plain = [succession.machine.ref]
+    plain += [disk.ref for role, disk in succession.disks.items() if role == "os-disk"]
+    for ref in plain:
+        free_by_then = same_ref(ref, own) and options.object_goes
+        if not free_by_then and inputs.exists(ref):
+            yield Finding(
+                "NAME_TAKEN",
+                Severity.REFUSAL,
+                f"There is a {ref.split('/')[-2].removesuffix('s')} {ref.rsplit('/', 1)[-1]} already.",
+                "Choose another compute.launchSpecification.vmName or resourceGroupName, or rename what is there.",
+                "compute.launchSpecification.vmName",
+            )
 
 
 def _about_markets(sizing: Sizing, options: ImportOptions) -> Iterator[Finding]:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, select, update
+from sqlalchemy import Index, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from holdfast.core.errors import Conflict, NotFound
+from holdfast.core.errors import NotFound
 from holdfast.imports.plan import ImportPlan, load_recorded
 from holdfast.imports.states import ImportState
 from holdfast.store.base import Base
 from holdfast.store.types import Json, Utc
 
-__all__ = ["ImportRow", "Launched", "move", "plan_of", "the_import", "the_imports"]
+__all__ = ["ImportRow", "Launched", "plan_of", "the_import", "the_imports"]
 
 
 class ImportRow(Base):
@@ -82,18 +82,3 @@ def plan_of(row: ImportRow) -> ImportPlan:
     if row.plan is None:
         raise NotFound(kind="plan of import", name=row.id)
     return load_recorded(row.plan)
-
-
-def move(session: Session, import_id: str, old: ImportState, new: ImportState, now: datetime, **values: Any) -> None:
-    """Compare and set: raises Conflict when the import is not in `old` any more."""
-    changed = session.execute(
-        update(ImportRow)
-        .where(ImportRow.id == import_id, ImportRow.state == old.value)
-        .values(state=new.value, updated_at=now, **values)
-    )
-    if changed.rowcount == 0:  # type: ignore[attr-defined]
-        row = the_import(session, import_id)
-        raise Conflict(
-            problem=f"The import {import_id} is {row.state}, not {old.value}.",
-            way_out="Look at it with 'holdfast import show'.",
-        )

@@ -14,18 +14,39 @@ from holdfast.imports.records import ImportRow, the_imports
 from holdfast.imports.states import ImportState
 from holdfast.imports.steps.case import StepCall
 
-__all__ = ["FinishSpec", "arm_retention", "disarm_retention", "keep_retention_armed", "retention_key", "subject_of"]
+__all__ = [
+    "KEEP_STATE_FOR",
+    "DiscardSpec",
+    "FinishSpec",
+    "arm_discard",
+    "arm_retention",
+    "disarm_retention",
+    "keep_retention_armed",
+    "retention_key",
+    "subject_of",
+]
 
 LOOK_AGAIN_AFTER = timedelta(hours=1)  # a suspended clean-up is tried again; sooner would only repeat the finding
 
 
+KEEP_STATE_FOR = timedelta(hours=96)  # what an undo or a failed import keeps beside what it gives back
+
+
 @dataclass(frozen=True)
 class FinishSpec:
-    """early: a person asked for it before the retention ended."""
+    """Which import's originals to delete."""
 
     import_id: str
     cloud: str
-    early: bool = False
+
+
+@dataclass(frozen=True)
+class DiscardSpec:
+    """What an operation kept for a while, to be deleted after it."""
+
+    import_id: str
+    cloud: str
+    operation: str
 
 
 def subject_of(cloud: str, machine: str) -> str:
@@ -46,6 +67,19 @@ def arm_retention(timers: Timers, session: Session, row: ImportRow, due_at: date
         "finish-import",
         FinishSpec(import_id=row.id, cloud=row.cloud),
         subject=subject_of(row.cloud, row.machine),
+        deletes=True,
+    )
+
+
+def arm_discard(timers: Timers, session: Session, row: ImportRow, operation: str, due_at: datetime) -> None:
+    """Delete at `due_at` what the operation's ledger then still retains."""
+    timers.arm(
+        session,
+        f"kept:{operation}",
+        due_at,
+        "discard-kept",
+        DiscardSpec(import_id=row.id, cloud=row.cloud, operation=operation),
+        subject=f"kept:{operation}",  # not the machine: it may be imported again meanwhile
         deletes=True,
     )
 

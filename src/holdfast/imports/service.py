@@ -14,6 +14,7 @@ from holdfast.clouds.protocols import Cloud
 from holdfast.core.errors import Conflict, InvalidInput, Refused, Retry
 from holdfast.core.ids import OperationId, new_import_id, new_node_id, short_hex
 from holdfast.engine import Engine
+from holdfast.imports.actions import wants_early
 from holdfast.imports.configuration import import_configuration
 from holdfast.imports.gathering import gather
 from holdfast.imports.importing import ImportSpec
@@ -239,7 +240,7 @@ class ImportService:
         """Delete the originals now instead of at the end of the retention."""
         if not confirmed:
             raise NotConfirmed(problem="Finishing deletes the originals; after it the import cannot be undone.")
-        spec = FinishSpec(import_id=import_id, cloud=self._row(import_id).cloud, early=True)
+        spec = FinishSpec(import_id=import_id, cloud=self._row(import_id).cloud)
         with self._database.write() as session:
             row = self._resting(session, import_id, "be finished")
             disarm_retention(self._engine.timers, session, row)
@@ -294,19 +295,25 @@ class ImportService:
 
 
 def _undo_plan(import_id: str, plan: ImportPlan, to_import_point: bool) -> UndoPlan:
+    """to_import_point counts only where the node runs on the original's own disks."""
     name, successor = plan.vm_name, plan.succession.machine.name
+    replaces = to_import_point and not plan.succession.disks
     steps = [f"stop the node's machine {successor}", "take snapshots of its disks, kept for 96 h"]
-    if to_import_point:
-        steps.append("make disks as they were at the import")
+    if replaces:
+        steps.append("make disks as they were at the import; the present ones are kept for 96 h")
     if plan.options.object_goes:
         steps += [f"delete the machine object {successor}, keep its parts", f"create {name} again from its own parts"]
     steps += [f"give {name} its former power state and prove it", "delete what the import created"]
-    made = [*plan.succession.disks.values(), *plan.succession.nics.values(), *plan.succession.public_ips.values(),
-            *plan.succession.final.values()]  # fmt: skip
+    succession = plan.succession
+    made = [document for kind in (succession.disks, succession.nics, succession.public_ips, succession.final)
+            for document in kind.values()]  # fmt: skip
+    if wants_early(plan.facts.power, plan.options.disks):
+        made += succession.early.values()
+    own = [disk.document.ref for disk in plan.facts.disks if disk.document is not None]
     return UndoPlan(
         import_id=import_id,
         steps=tuple(steps),
-        kept=(plan.machine, *(disk.document.ref for disk in plan.facts.disks if disk.document is not None)),
-        deleted=(plan.succession.machine.ref, *(document.ref for document in made)),
+        kept=(plan.machine, *(() if replaces else own)),
+        deleted=(*([] if plan.options.object_goes else [succession.machine.ref]), *(made_.ref for made_ in made)),
         lost=plan.lost,
     )

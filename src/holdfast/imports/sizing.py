@@ -19,6 +19,7 @@ __all__ = ["Sizing", "size_up"]
 class Sizing:
     funnel: Funnel
     markets: tuple[LaunchMarket, ...]
+    qualified: tuple[str, ...]
     refused: tuple[Refused, ...]
     nearest: str
     quota_notes: tuple[str, ...]
@@ -57,6 +58,7 @@ def size_up(inputs: Inputs, spec: NodeSpec, options: ImportOptions) -> Sizing:
     return Sizing(
         funnel=shown,
         markets=markets,
+        qualified=tuple(sorted({*spot.names, *on_demand.names})),
         refused=shown.refused,
         nearest="; ".join(f"{r.name} ({r.reasons[0].reason})" for r in misses) or "none",
         quota_notes=tuple(_quota_notes(on_demand)),

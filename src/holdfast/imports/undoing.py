@@ -8,27 +8,33 @@ original, the undo stays stuck, to be retried, or cancelled, which starts the no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from sqlalchemy.orm import Session
 
-from holdfast.clouds.azure.succession import detach_parts, recreated
+from holdfast.clouds.azure.succession import recreated
+from holdfast.clouds.azure.succession.composing import role_of_disk
 from holdfast.clouds.azure.succession.disks import disk_from_snapshot, snapshot_of
 from holdfast.clouds.azure.succession.names import fitted, resource_group_of
 from holdfast.clouds.azure.succession.network import pools_of
 from holdfast.clouds.documents import Document
-from holdfast.clouds.protocols import Agent, Power, PowerLevel
+from holdfast.clouds.protocols import Agent, Cloud, Power, PowerLevel
 from holdfast.core.errors import HoldfastError, Retry
-from holdfast.engine import NoChoiceLeft, NotYet, Operation, Role, operation
+from holdfast.core.tags import OPERATION, OUR_TAGS
+from holdfast.engine import NotYet, Operation, Role, operation
 from holdfast.engine.timers import Timers
+from holdfast.imports.actions import originals
 from holdfast.imports.following import follow_undo
+from holdfast.imports.options import DiskSource
 from holdfast.imports.plan import ImportPlan
 from holdfast.imports.records import ImportRow, plan_of, the_import
+from holdfast.imports.retention import KEEP_STATE_FOR, DiscardSpec, arm_discard
 from holdfast.imports.steps.case import (
     Case,
     StepCall,
     cloud_of,
+    delete_alone,
     ensure_made,
     is_made_here,
     part_of,
@@ -36,16 +42,15 @@ from holdfast.imports.steps.case import (
     remove_made,
 )
 from holdfast.imports.steps.machine import join_pools, leave_pools_again, require_proof
-from holdfast.imports.steps.originals import leave_pools, level_before, put_back_object, rejoin_pools, unmark_originals
+from holdfast.imports.steps.originals import leave_pools, level_before, put_back_object, rejoin_pools
 from holdfast.machines import ledger
 from holdfast.machines.claims import claim_after_return, claim_own_work
 from holdfast.machines.ledger import Fate, Origin, Part
 from holdfast.nodes.records import NodeRow, happened
 from holdfast.nodes.states import NodeEvent
 
-__all__ = ["DiscardSpec", "UndoSpec", "discard_kept", "undo_import"]
+__all__ = ["UndoSpec", "discard_kept", "undo_import"]
 
-KEEP_NODE_STATE_FOR = timedelta(hours=96)
 _ORDER = (Part.MACHINE, Part.NIC, Part.PUBLIC_IP, Part.DISK, Part.SNAPSHOT)
 
 
@@ -59,25 +64,22 @@ class UndoSpec:
 
 
 @dataclass(frozen=True)
-class DiscardSpec:
-    """What an undo kept of the node, to be deleted after its time."""
-
-    import_id: str
-    cloud: str
-    operation: str
-
-
-@dataclass(frozen=True)
 class UndoCase:
-    """The import's case, and what its node's machine is now. `undo` is the operation that keeps the node's state."""
+    """The import's case, and what its node's machine is now. `undo` is the operation that keeps the node's state.
+
+    disks: those that the node has now, by role. to_import_point: only where the node runs on the original's own disks;
+    elsewhere they are at the import point anyway. boots: whether the original runs during the undo, to be proven.
+    """
 
     case: Case
     undo: str
     machine: Document | None
+    disks: dict[str, Document]
     power: Power
     to_import_point: bool
     prove_timeout_s: int
-    ran_before: bool
+    boots: bool
+    stops_again: bool
     object_goes: bool
     is_in_pools: bool
 
@@ -113,9 +115,11 @@ def undo_import(op: Operation, spec: UndoSpec) -> None:
     if undo.object_goes:
         op.do(dissolve_node, undo, undo=relaunch_node)
     op.do(bring_back_original, undo, undo=put_original_away)
-    if undo.ran_before:
+    if undo.boots:
         since = op.wait(original_runs, undo, every_s=1, timeout_s=undo.prove_timeout_s)
         op.wait(prove_original, undo, since, every_s=1, timeout_s=undo.prove_timeout_s)
+    if undo.stops_again:
+        op.do(match_original_power, undo)
     if undo.is_in_pools:
         op.do(original_joins_pools, undo, undo=original_leaves_pools)
 
@@ -124,9 +128,10 @@ def undo_import(op: Operation, spec: UndoSpec) -> None:
     op.do(unmark_after_undo, undo)
 
 
-@operation("discard-node-state", version=1, spec=DiscardSpec, role=Role.OPERATOR)
+@operation("discard-kept", version=1, spec=DiscardSpec, role=Role.OPERATOR)
 def discard_kept(op: Operation, spec: DiscardSpec) -> None:
-    """Delete what an undo kept of the node"""
+    """Delete what an undo or a failed import kept for a while"""
+    op.pivot(begin_to_discard, spec)  # so that what fails is tried again, and shows as stuck in the end
     op.do(discard_kept_state, spec)
 
 
@@ -138,25 +143,29 @@ def look_at_both(call: StepCall, spec: UndoSpec) -> UndoCase:
         plan, successor = plan_of(row), row.successor
         rows = ledger.entries(session, operation=row.operation)
     case = Case(import_id=spec.import_id, cloud=spec.cloud, operation=row.operation)
+    to_import_point = spec.to_import_point and plan.options.disks is DiskSource.REATTACH
     for entry in rows:
         if entry.origin is Origin.ORIGINAL and entry.fate in (Fate.RETAINED, Fate.IN_USE):
             now = cloud.read(entry.ref)
             if now is None or now.identity != entry.identity:
                 raise UndoNotPossible(problem=f"{entry.ref} is gone")
-        if spec.to_import_point and entry.role.startswith("final/") and cloud.read(entry.ref) is None:
+        if to_import_point and entry.role.startswith("final/") and cloud.read(entry.ref) is None:
             raise UndoNotPossible(problem=f"the snapshot {entry.ref} is gone")
     machine = cloud.read(successor["ref"])
     if machine is not None and machine.identity != successor["identity"]:
         raise UndoNotPossible(problem=f"{successor['ref']} is another machine now")
     power = cloud.power_of(successor["ref"])[0] if machine is not None else Power.DEALLOCATED
+    ran_before = plan.facts.power is Power.RUNNING
     undo = UndoCase(
         case=case,
         undo=call.operation,
         machine=machine,
+        disks=_disks_of(cloud, plan, machine),
         power=power,
-        to_import_point=spec.to_import_point,
+        to_import_point=to_import_point,
         prove_timeout_s=plan.options.prove_timeout_s,
-        ran_before=plan.facts.power is Power.RUNNING,
+        boots=ran_before or plan.options.object_goes,  # an object that is made again boots, whatever it was before
+        stops_again=not ran_before and plan.options.object_goes,
         object_goes=plan.options.object_goes and machine is not None,
         is_in_pools=any(pools_of(nic) for nic in plan.facts.nics),
     )
@@ -176,8 +185,7 @@ def node_joins_pools(call: StepCall, undo: UndoCase) -> None:
 
 def stop_node(call: StepCall, undo: UndoCase) -> None:
     """Stop the node's machine"""
-    if undo.machine is not None and undo.power is not Power.DEALLOCATED:
-        cloud_of(call, undo.case).power(call, undo.machine.ref, PowerLevel.DEALLOCATED)
+    _stop_node(call, undo)
 
 
 def start_node(call: StepCall, undo: UndoCase) -> None:
@@ -225,23 +233,31 @@ def relaunch_node(call: StepCall, undo: UndoCase) -> None:
     if now is None or not is_made_here(now, undo.case.operation, "machine"):
         if now is not None:
             _require_original_off(call, undo)
-        again = cloud.ensure(call, recreated(undo.machine))
-        call.write(partial(_node_again, undo=undo, identity=again.identity))
-        if undo.power is not Power.RUNNING:
-            cloud.power(call, undo.machine.ref, PowerLevel.DEALLOCATED)
+        now = cloud.ensure(call, recreated(undo.machine))
+    call.write(partial(_node_again, undo=undo, identity=now.identity))  # also when an earlier try of this made it
+    if undo.power is not Power.RUNNING:
+        cloud.power(call, undo.machine.ref, PowerLevel.DEALLOCATED)
 
 
 def bring_back_original(call: StepCall, undo: UndoCase) -> None:
     """Bring the original back to its former state"""
     cloud, plan = cloud_of(call, undo.case), plan_of_case(call, undo.case)
+    if not undo.object_goes:
+        _stop_node(call, undo)  # somebody may have started it since; both have the same data
     try:
         if plan.options.object_goes:
             put_back_object(call, undo.case, recreated(plan.facts.machine, _replaced(plan, undo)), plan)
-        cloud.power(call, plan.machine, level_before(plan))
+        cloud.power(call, plan.machine, PowerLevel.RUNNING if undo.boots else level_before(plan))
     except HoldfastError as error:
-        if getattr(error, "next_choice", False) or isinstance(error, NoChoiceLeft):
+        if getattr(error, "next_choice", False):
             raise OriginalNotAllocated(problem=error.message) from error
         raise
+
+
+def match_original_power(call: StepCall, undo: UndoCase) -> None:
+    """Stop the original again, as it was off"""
+    plan = plan_of_case(call, undo.case)
+    cloud_of(call, undo.case).power(call, plan.machine, level_before(plan))
 
 
 def put_original_away(call: StepCall, undo: UndoCase) -> None:
@@ -256,8 +272,7 @@ def put_original_away(call: StepCall, undo: UndoCase) -> None:
         with call.read() as session:
             entry = ledger.entry(session, undo.case.operation, "original/machine")
         again = ledger.Entry(**{**vars(entry), "identity": now.identity, "origin": Origin.MADE, "fate": Fate.PRESENT})
-        _detach_all(call, undo.case, now)
-        cloud.delete(call, claim_own_work(again))
+        delete_alone(call, cloud, claim_own_work(again), now)
 
 
 def original_runs(call: StepCall, undo: UndoCase) -> datetime:
@@ -272,8 +287,8 @@ def original_runs(call: StepCall, undo: UndoCase) -> datetime:
 def prove_original(call: StepCall, undo: UndoCase, since: datetime) -> None:
     """Prove the original"""
     plan = plan_of_case(call, undo.case)
-    ready = plan.facts.agent is Agent.READY
-    require_proof(call, undo.case, plan, plan.machine, plan.vm_name, since, agent_counts=ready)
+    agent_counts = plan.facts.agent is Agent.READY or plan.facts.power is not Power.RUNNING
+    require_proof(call, undo.case, plan, plan.machine, plan.vm_name, since, agent_counts=agent_counts)
 
 
 def original_joins_pools(call: StepCall, undo: UndoCase) -> None:
@@ -303,26 +318,39 @@ def delete_successor(call: StepCall, undo: UndoCase) -> None:
         for entry in rows:
             if entry.part is part and entry.fate is not Fate.GONE:
                 now = cloud.read(entry.ref)
-                if is_made_here(now, undo.case.operation, entry.role):
-                    cloud.delete(call, claim_after_return(entry, now.identity if now else None))
+                if now is not None and is_made_here(now, undo.case.operation, entry.role):
+                    delete_alone(call, cloud, claim_after_return(entry, now.identity), now)
                 call.write(partial(ledger.settle, operation=entry.operation, roles=[entry.role], fate=Fate.GONE))
 
 
 def unmark_after_undo(call: StepCall, undo: UndoCase) -> None:
     """Take our tags off the originals"""
-    unmark_originals(call, undo.case)
+    cloud, plan = cloud_of(call, undo.case), plan_of_case(call, undo.case)
+    replaced = _replaced(plan, undo)
+    for role, document in originals(plan.facts):
+        if document.ref.lower() not in replaced:  # those keep their tags: whoever takes them off keeps the disk
+            cloud.unmark(call, document.ref, OUR_TAGS)
+        call.progress(None, role)
+    for ref in replaced.values():
+        cloud.unmark(call, ref, OUR_TAGS)
+
+
+def begin_to_discard(call: StepCall, spec: DiscardSpec) -> None:
+    """Begin to delete what was kept"""
 
 
 def discard_kept_state(call: StepCall, spec: DiscardSpec) -> None:
-    """Delete what was kept of the node"""
+    """Delete what was kept"""
     cloud = call.services.open_cloud(spec.cloud)
     with call.read() as session:
         rows = ledger.entries(session, operation=spec.operation, fates=[Fate.RETAINED])
     for entry in rows:
         now = cloud.read(entry.ref)
-        if now is not None and now.identity == entry.identity and now.get("managedBy") is None:
+        ours = now is not None and now.identity == entry.identity and now.tags.get(OPERATION) == entry.operation
+        if now is not None and ours and now.get("managedBy") is None:
             cloud.delete(call, claim_after_return(entry, entry.identity))
-        call.write(partial(ledger.settle, operation=entry.operation, roles=[entry.role], fate=Fate.GONE))
+        fate = Fate.GONE if now is None or ours else Fate.RETURNED  # taken into use, or its tags taken off: kept
+        call.write(partial(ledger.settle, operation=entry.operation, roles=[entry.role], fate=fate))
 
 
 # --- what the steps share ---------------------------------------------------------------------------------------------
@@ -342,14 +370,11 @@ def _node_snapshots(call: StepCall, undo: UndoCase) -> dict[str, Document]:
 
 
 def _snapshots_of_node(plan: ImportPlan, undo: UndoCase) -> dict[str, Document]:
-    """One of each disk that the node uses: copied ones, or the original's own where they were reattached."""
-    disks = plan.succession.disks or {
-        role.removeprefix("final/"): disk.document
-        for role, disk in zip(plan.succession.final, plan.facts.disks, strict=True)
-        if disk.document is not None
-    }
+    """One of each disk that the node has now."""
     group, ending = resource_group_of(plan.succession.machine.ref), f"-hf-{undo.undo[-6:]}-node"
-    return {f"undo/{role}": snapshot_of(disk, group, fitted(disk.name, ending), {}) for role, disk in disks.items()}
+    return {
+        f"undo/{role}": snapshot_of(disk, group, fitted(disk.name, ending), {}) for role, disk in undo.disks.items()
+    }
 
 
 def _point_disks(plan: ImportPlan, undo: UndoCase) -> dict[str, Document]:
@@ -379,7 +404,7 @@ def _require_original_off(call: StepCall, undo: UndoCase) -> None:
     if now is None or is_made_here(now, undo.case.operation, "machine"):
         return
     power, _ = cloud.power_of(plan.machine)
-    if power is Power.RUNNING and plan.facts.power is Power.RUNNING:
+    if power is Power.RUNNING:
         raise OriginalStillRuns(ref=plan.machine)
 
 
@@ -398,14 +423,30 @@ def _delete_node_object(call: StepCall, undo: UndoCase) -> None:
     now = cloud.read(entry.ref)
     if now is None or not is_made_here(now, undo.case.operation, "machine"):
         return
-    _detach_all(call, undo.case, now)
     released = ledger.Entry(**{**vars(entry), "identity": now.identity, "fate": Fate.PRESENT})
-    cloud.delete(call, claim_own_work(released))
+    delete_alone(call, cloud, claim_own_work(released), now)
 
 
-def _detach_all(call: StepCall, case: Case, machine: Document) -> None:
-    if patch := detach_parts(machine):
-        cloud_of(call, case).patch(call, machine.ref, patch)
+def _stop_node(call: StepCall, undo: UndoCase) -> None:
+    """Whatever it was when the undo began: it may have been started since."""
+    cloud = cloud_of(call, undo.case)
+    if undo.machine is not None and is_made_here(cloud.read(undo.machine.ref), undo.case.operation, "machine"):
+        cloud.power(call, undo.machine.ref, PowerLevel.DEALLOCATED)
+
+
+def _disks_of(cloud: Cloud, plan: ImportPlan, machine: Document | None) -> dict[str, Document]:
+    """The disks that the node's machine has now, by role; those that the plan gave it where the machine is gone."""
+    if machine is not None:
+        storage = machine.get("properties.storageProfile", {})
+        attached = [(None, storage["osDisk"]), *((disk["lun"], disk) for disk in storage.get("dataDisks") or [])]
+        refs = {role_of_disk(lun): disk["managedDisk"]["id"] for lun, disk in attached}
+    else:
+        own = {role_of_disk(disk.lun): disk.document.ref for disk in plan.facts.disks if disk.document is not None}
+        refs = {
+            role: plan.succession.disks[role].ref if role in plan.succession.disks else ref for role, ref in own.items()
+        }
+    found = {role: cloud.read(ref) for role, ref in refs.items()}
+    return {role: document for role, document in found.items() if document is not None}
 
 
 def _node_again(session: Session, undo: UndoCase, identity: str | None) -> None:
@@ -421,7 +462,7 @@ def _give_back(session: Session, timers: Timers, undo: UndoCase, replaced: tuple
     row = the_import(session, undo.case.import_id)
     node = session.get_one(NodeRow, row.node_id)
     happened(node, NodeEvent.GIVEN_BACK, now)
-    until = now + KEEP_NODE_STATE_FOR
+    until = now + KEEP_STATE_FOR
     row.retained_until = until
     originals_now = ledger.entries(session, operation=undo.case.operation, origin=Origin.ORIGINAL)
     for entry in originals_now:
@@ -436,12 +477,4 @@ def _give_back(session: Session, timers: Timers, undo: UndoCase, replaced: tuple
 
 def _arm_discards(session: Session, timers: Timers, row: ImportRow, undo: UndoCase, until: datetime) -> None:
     for operation_id in (undo.undo, undo.case.operation):
-        timers.arm(
-            session,
-            f"kept:{operation_id}",
-            until,
-            "discard-node-state",
-            DiscardSpec(import_id=row.id, cloud=row.cloud, operation=operation_id),
-            subject=f"kept:{operation_id}",  # not the machine: it may be imported again meanwhile
-            deletes=True,
-        )
+        arm_discard(timers, session, row, operation_id, until)

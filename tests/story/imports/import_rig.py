@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fakes.cloud import FakeCloud
+from fakes.cloud import DISKS, FakeCloud
+from fakes.shapes import disk_body, group_of
 from holdfast.core.clock import ManualClock
 from holdfast.core.errors import NotFound
 from holdfast.core.ids import InstallationId, OperationId
@@ -17,6 +23,7 @@ from holdfast.imports.operations import KINDS, RECONCILERS
 from holdfast.imports.options import DiskSource, ImportOptions, NetworkSource
 from holdfast.imports.records import ImportRow, the_import
 from holdfast.imports.service import ImportService, Started
+from holdfast.imports.sweeping import WATCHES
 from holdfast.machines import ledger
 from holdfast.machines.services import Services
 from holdfast.nodes.records import NodeRow
@@ -56,7 +63,7 @@ class ImportRig:
         return self.cloud
 
     def start_engine(self, crash: Crash | None = None) -> None:
-        registry = Registry(kinds=KINDS, reconcilers=RECONCILERS)
+        registry = Registry(kinds=KINDS, reconcilers=RECONCILERS, watches=WATCHES)
         self.engine = InlineEngine(self.database, registry, clock=self.clock, services=self.services, crash=crash)
         self.service = ImportService(self.engine, self.services)
 
@@ -70,6 +77,11 @@ class ImportRig:
         started = self.begin(machine, chosen, node)
         view = self.engine.run(started.operation)
         return self.row(started.import_id), view
+
+    def sweep(self) -> None:
+        """Let the minutes pass in which what landed late is looked for."""
+        self.clock.advance(11 * 60)
+        self.engine.tick()
 
     def run(self, operation: str) -> OperationView:
         return self.engine.run(OperationId(operation))
@@ -93,6 +105,34 @@ class ImportRig:
         known = {entry.ref.lower() for entry in rows if entry.fate is not ledger.Fate.GONE}
         ours = [document.ref for document in self.cloud.find({"holdfast-owner": str(OWNER)})]
         return [ref for ref in ours if ref.lower() not in known and "/extensions/" not in ref]
+
+    def attach_disk(self, machine: str, name: str, *, delete_option: str = "Delete") -> str:
+        """Somebody attaches a data disk of their own to a machine, outside Holdfast. Returns its id."""
+        ref = self.cloud.ref(group_of(machine), DISKS, name)
+        self.cloud._put(ref, DISKS, disk_body(self.cloud.location, False, ()))
+        found = self.cloud.read(machine)
+        assert found is not None
+        disks = found.get("properties.storageProfile.dataDisks", [])
+        disk = {"lun": 9, "name": name, "createOption": "Attach", "managedDisk": {"id": ref},
+                "deleteOption": delete_option}  # fmt: skip
+        self.cloud.change(machine, "properties.storageProfile.dataDisks", [*disks, disk])
+        self.cloud.change(ref, "managedBy", machine)
+        return ref
+
+    def copied(self, folder: Path) -> ImportRig:
+        """This home, its cloud and its time once more, as they are now: what one test did before, many go on from."""
+        folder.mkdir(parents=True)
+        with (
+            closing(sqlite3.connect(self.folder / "home.db")) as ours,
+            closing(sqlite3.connect(folder / "home.db")) as theirs,
+        ):
+            ours.backup(theirs)
+        cloud = copy.copy(self.cloud)
+        for name, value in vars(cloud).items():
+            if name not in ("clock", "_lock", "_numbers"):
+                setattr(cloud, name, copy.deepcopy(value))
+        cloud._lock, cloud._numbers = threading.RLock(), itertools.count(100)
+        return ImportRig(folder, cloud=cloud, clock=ManualClock(self.clock.now()))
 
 
 def rigs(folder: Path) -> Iterator[ImportRig]:

@@ -92,6 +92,8 @@ REFUSED: list[tuple[str, Callable[[FakeCloud, str], None], ImportOptions]] = [
     ("WEAK_PROOF", lambda c, m: c.agents.update({m.lower(): Agent.ABSENT}), options(NEW, SNAPSHOT)),
     ("PERMISSION_MISSING", lambda c, m: c.missing_actions.add("Microsoft.Compute/snapshots/write"),
      options(NEW, SNAPSHOT)),
+    ("DYNAMIC_ADDRESS", lambda c, m: c.change(c.ref("rg-1", "Microsoft.Network/publicIPAddresses", "db-1-ip"),
+                                              "properties.publicIPAllocationMethod", "Dynamic"), options(KEEP, SNAPSHOT)),
     ("EXTENSION_UNKNOWN", lambda c, m: None, options(NEW, SNAPSHOT, recreate_extensions=("backup",))),
 ]  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fakes.call import FakeCall
 from holdfast.clouds.azure.succession import (
     at_market,
     detach_parts,
@@ -113,9 +114,15 @@ def test_detaching_changes_only_what_would_be_deleted_and_can_be_taken_back(rig:
     patch = detach_parts(careless)
     assert patch is not None
     assert patch["properties"]["storageProfile"]["osDisk"]["deleteOption"] == "Detach"
-    back = restore_options(careless)
+    assert restore_options(careless, careless) is None
+    detached = rig.cloud.patch(FakeCall(), careless.ref, patch)
+    late = {"lun": 7, "managedDisk": {"id": "/x/late"}, "deleteOption": "Detach"}
+    disks = detached.get("properties.storageProfile.dataDisks")
+    attached = detached.with_value("properties.storageProfile.dataDisks", [*disks, late])
+    back = restore_options(careless, attached)
     assert back is not None
     assert back["properties"]["storageProfile"]["osDisk"]["deleteOption"] == "Delete"
+    assert back["properties"]["storageProfile"]["dataDisks"][-1] == late  # what came since stays as it is
 
 
 def test_pools_are_left_and_joined_again_by_name_or_by_place() -> None:

@@ -30,7 +30,7 @@ from holdfast.clouds.errors import (
 from holdfast.clouds.protocols import Call, Claim
 from holdfast.core.clock import Clock
 from holdfast.core.errors import InternalError
-from holdfast.core.tags import OPERATION
+from holdfast.core.tags import OPERATION, ROLE
 
 __all__ = ["Writer"]
 
@@ -54,7 +54,7 @@ class Writer:
         for attempt in range(ATTEMPTS):
             found = self._reader.read(document.ref, document.api_version)
             if found is not None:
-                settled = self._ours_when_settled(call, found, operation)
+                settled = self._ours_when_settled(call, found, document)
                 if settled is not None:
                     return settled
                 continue
@@ -79,17 +79,19 @@ class Writer:
         answer = self._arm.change(call, "PUT", path, as_request(document).body, headers=fence)
         self._waiter.finish(call, answer, document.ref, doing)
 
-    def _ours_when_settled(self, call: Call, found: Document, operation: str) -> Document | None:
+    def _ours_when_settled(self, call: Call, found: Document, wanted: Document) -> Document | None:
         """The resource of an earlier try once nothing changes it any more; None when it had to be removed, or is gone.
 
         Raises NameTaken if somebody else made it.
         """
-        if tag(found, OPERATION) != operation:
+        operation = tag(wanted, OPERATION) or ""
+        # One operation may make two resources of one name, one after the other: an original and its successor.
+        if tag(found, OPERATION) != operation or tag(found, ROLE) != tag(wanted, ROLE):
             raise NameTaken(cloud_code="Exists", message="it exists and is not ours", ref=found.ref)
         if provisioning_state(found.body) not in (*DONE, *FAILED):
             self._waiter.settle(call, found.ref, f"waiting for {_kind(found.ref)} {found.name}")
             again = self._reader.read(found.ref, found.api_version)
-            return self._ours_when_settled(call, again, operation) if again is not None else None
+            return self._ours_when_settled(call, again, wanted) if again is not None else None
         if provisioning_state(found.body) in FAILED:
             self._remove_half_made(call, found.ref, operation)
             return None

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from sqlalchemy.orm import Session
+
+from holdfast.clouds.azure.succession import detach_parts
+from holdfast.clouds.azure.succession.machine import MACHINES
 from holdfast.clouds.documents import Document
-from holdfast.clouds.protocols import Cloud
+from holdfast.clouds.protocols import Claim, Cloud
 from holdfast.core.ids import OperationId
 from holdfast.core.tags import OPERATION, ROLE
 from holdfast.engine import Call
@@ -17,7 +21,18 @@ from holdfast.machines.claims import claim_own_work
 from holdfast.machines.ledger import Fate, Part
 from holdfast.machines.services import Services
 
-__all__ = ["Case", "StepCall", "cloud_of", "ensure_made", "is_made_here", "plan_of_case", "remove_made", "tagged"]
+__all__ = [
+    "Case",
+    "StepCall",
+    "cloud_of",
+    "delete_alone",
+    "ensure_made",
+    "is_made_here",
+    "plan_of_case",
+    "remove_made",
+    "tagged",
+    "warn",
+]
 
 StepCall = Call[Services]
 
@@ -71,8 +86,26 @@ def remove_made(call: StepCall, case: Case, role: str, *, operation: str | None 
     now = cloud.read(entry.ref)
     if now is not None and is_made_here(now, operation, role):
         with_identity = ledger.Entry(**{**vars(entry), "identity": now.identity})
-        cloud.delete(call, claim_own_work(with_identity))
+        delete_alone(call, cloud, claim_own_work(with_identity), now)
     call.write(partial(ledger.settle, operation=operation, roles=[role], fate=Fate.GONE))
+
+
+def delete_alone(call: StepCall, cloud: Cloud, claim: Claim, now: Document) -> None:
+    """Delete one resource and nothing with it: a machine's parts, whoever attached them, are detached first."""
+    if now.type.lower() == MACHINES.lower() and (patch := detach_parts(now)) is not None:
+        cloud.patch(call, now.ref, patch)
+    cloud.delete(call, claim)
+
+
+def warn(call: StepCall, case: Case, text: str) -> None:
+    """Add a line to the import's warnings, once, with the step's result."""
+    call.write(partial(_warn, import_id=case.import_id, text=text))
+
+
+def _warn(session: Session, import_id: str, text: str) -> None:
+    row = the_import(session, import_id)
+    if text not in row.warnings:
+        row.warnings = [*row.warnings, text]
 
 
 def part_of(role: str) -> Part:

@@ -15,6 +15,7 @@ from holdfast.imports.options import NetworkSource
 from holdfast.imports.plan import ImportPlan, LaunchMarket
 from holdfast.imports.records import Launched
 from holdfast.imports.steps.case import Case, StepCall, cloud_of, ensure_made, plan_of_case, remove_made, tagged
+from holdfast.imports.steps.originals import require_original_off
 
 __all__ = ["Proof", "ProofFailed", "addresses_of", "dissolve_machine", "join_pools", "launch_machine",
            "leave_pools_again", "machine_runs", "prove_machine", "recreate_extensions", "require_proof"]  # fmt: skip
@@ -40,6 +41,7 @@ class Proof:
 def launch_machine(call: StepCall, market: LaunchMarket, case: Case) -> Launched:
     """Launch the new machine"""
     plan = plan_of_case(call, case)
+    require_original_off(call, case, plan)
     call.progress(None, str(market))
     machine = at_market(plan.succession.machine, market.size, market.zone, market.spot)
     made = ensure_made(call, case, "machine", machine)
@@ -74,6 +76,7 @@ def prove_machine(call: StepCall, case: Case, launched: Launched, since: datetim
     plan, cloud = plan_of_case(call, case), cloud_of(call, case)
     agent_counts = plan.facts.agent is Agent.READY or plan.facts.power is not Power.RUNNING
     require_proof(call, case, plan, launched.ref, launched.name, since, agent_counts=agent_counts)
+    require_original_off(call, case, plan)
     private_ip, public_ip = addresses_of(cloud.describe(launched.ref))
     return Proof(call.clock.now(), private_ip, public_ip)
 

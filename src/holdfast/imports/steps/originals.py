@@ -25,13 +25,28 @@ from holdfast.engine import NotYet
 from holdfast.imports.actions import originals
 from holdfast.imports.extensions import extension_again
 from holdfast.imports.plan import ImportPlan
-from holdfast.imports.steps.case import Case, StepCall, cloud_of, is_made_here, plan_of_case, tagged
+from holdfast.imports.steps.case import Case, StepCall, cloud_of, is_made_here, plan_of_case, tagged, warn
 from holdfast.machines import ledger
 from holdfast.machines.claims import claim_recreatable
 
-__all__ = ["detach_original", "dissolve_original", "drained", "leave_pools", "level_before", "mark_originals",
-           "recreate_original", "rejoin_pools", "restore_delete_options", "restore_power", "stop_original",
-           "unmark_originals"]  # fmt: skip
+__all__ = [
+    "detach_original",
+    "dissolve_original",
+    "drained",
+    "leave_pools",
+    "level_before",
+    "mark_originals",
+    "may_be_deleted_late",
+    "original_now",
+    "put_back_object",
+    "recreate_original",
+    "rejoin_pools",
+    "require_original_off",
+    "restore_delete_options",
+    "restore_power",
+    "stop_original",
+    "unmark_originals",
+]  # fmt: skip
 
 
 class OriginalChanged(HoldfastError):
@@ -40,6 +55,14 @@ class OriginalChanged(HoldfastError):
     code, retry = "import.original_changed", Retry.AFTER_CHANGE
     text = "{ref} is not the machine that was planned for: {problem}."
     remedy = "Nothing more was done to it. Look at it, then plan again."
+
+
+class OriginalStarted(HoldfastError):
+    """Somebody started the original while its successor was being made."""
+
+    code, retry = "import.original_started", Retry.AFTER_CHANGE
+    text = "{ref} was started by somebody during the import; it must not run beside its copy."
+    remedy = "The import was given up and the original runs. Keep schedules off it, then import again."
 
 
 class SuccessorStillThere(HoldfastError):
@@ -111,11 +134,14 @@ def detach_original(call: StepCall, case: Case) -> None:
 def restore_delete_options(call: StepCall, case: Case) -> None:
     """Give every part of the original its delete option back"""
     cloud, plan = cloud_of(call, case), plan_of_case(call, case)
-    now = cloud.read(plan.machine)
-    if now is None or is_made_here(now, case.operation, "machine"):
-        raise SuccessorStillThere(ref=plan.machine)
-    patch = restore_options(plan.facts.machine)
-    if patch and parts_of(now) != parts_of(plan.facts.machine):
+    _require_no_successor(call, case, plan)
+    now = original_now(call, case, plan)
+    if now is None:
+        warn(call, case, f"{plan.machine} is not the machine that was imported any more; nothing was done to it.")
+    elif may_be_deleted_late(call, case):
+        warn(call, case, "The parts of the original get their delete options back in ten minutes: until then a lost "
+                         "request could still delete its object, and must not take them along.")  # fmt: skip
+    elif patch := restore_options(plan.facts.machine, now):
         cloud.patch(call, plan.machine, patch)
 
 
@@ -123,16 +149,25 @@ def stop_original(call: StepCall, case: Case) -> None:
     """Stop the original"""
     cloud, plan = cloud_of(call, case), plan_of_case(call, case)
     if plan.facts.power is Power.RUNNING:
-        _as_planned(cloud.read(plan.machine), plan)
+        _require_its_parts(_as_planned(cloud.read(plan.machine), plan), plan)
         cloud.power(call, plan.machine, PowerLevel.DEALLOCATED)
 
 
 def restore_power(call: StepCall, case: Case) -> None:
     """Give the original its former power state"""
     cloud, plan = cloud_of(call, case), plan_of_case(call, case)
-    if is_made_here(cloud.read(plan.succession.machine.ref), case.operation, "machine"):
-        raise SuccessorStillThere(ref=plan.succession.machine.ref)
+    _require_no_successor(call, case, plan)
+    if original_now(call, case, plan) is None:
+        warn(call, case, f"{plan.machine} is not the machine that was imported any more; nothing was done to it.")
+        return
     cloud.power(call, plan.machine, level_before(plan))
+
+
+def require_original_off(call: StepCall, case: Case, plan: ImportPlan) -> None:
+    """Somebody may have started it meanwhile; it must not run beside its successor. Raises OriginalStarted."""
+    now = original_now(call, case, plan)
+    if now is not None and cloud_of(call, case).power_of(plan.machine)[0] is Power.RUNNING:
+        raise OriginalStarted(ref=plan.machine)
 
 
 def dissolve_original(call: StepCall, case: Case) -> None:
@@ -143,6 +178,7 @@ def dissolve_original(call: StepCall, case: Case) -> None:
     now = cloud.read(plan.machine)
     if now is None or now.identity != entry.identity:
         return  # an earlier try of this step deleted it
+    _require_its_parts(now, plan)
     options = parts_of(now)
     kept = tuple(ref for ref, option in options.items() if option == "Detach")
     cloud.delete(call, claim_recreatable(entry, kept=kept, parts=tuple(options)))
@@ -157,19 +193,64 @@ def recreate_original(call: StepCall, case: Case) -> None:
 def put_back_object(call: StepCall, case: Case, document: Document, plan: ImportPlan) -> None:
     """The original's object as `document` composes it, unless it was never deleted. Its extensions follow it."""
     cloud = cloud_of(call, case)
+    _require_no_successor(call, case, plan)
     with call.read() as session:
         entry = ledger.entry(session, case.operation, "original/machine")
     now = cloud.read(plan.machine)
-    if now is not None and now.identity == entry.identity and not is_made_here(now, case.operation, "machine"):
+    if now is not None and now.identity == entry.identity:
         return
-    if is_made_here(now, case.operation, "machine"):
-        raise SuccessorStillThere(ref=plan.machine)
     made = cloud.ensure(call, tagged(call, case.operation, "original/machine", document))
-    group = resource_group_of(plan.machine)
     for extension in plan.facts.extensions:
-        again = extension_again(extension, plan.facts, group, plan.vm_name)
-        cloud.ensure(call, tagged(call, case.operation, f"original/extension/{extension.name}", again))
+        _put_back_extension(call, case, extension, plan)
     call.write(partial(ledger.seen, operation=case.operation, role="original/machine", identity=made.identity))
+
+
+def _put_back_extension(call: StepCall, case: Case, extension: Document, plan: ImportPlan) -> None:
+    """What it installed lives on in the disk; one that Azure will not take again must not hold up the way back."""
+    cloud = cloud_of(call, case)
+    again = extension_again(extension, plan.facts, resource_group_of(plan.machine), plan.vm_name)
+    try:
+        made = cloud.ensure(call, tagged(call, case.operation, f"original/extension/{extension.name}", again))
+        cloud.unmark(call, made.ref, OUR_TAGS)
+    except HoldfastError as error:
+        if error.retry in (Retry.NOW, Retry.LATER):
+            raise
+        warn(call, case, f"The extension {extension.name} could not be created again: {error.message}")
+
+
+def original_now(call: StepCall, case: Case, plan: ImportPlan) -> Document | None:
+    """The original as it is; None when it is gone, or its name is another machine's by now."""
+    now = cloud_of(call, case).read(plan.machine)
+    if now is None or is_made_here(now, case.operation, "machine"):
+        return None
+    with call.read() as session:
+        entry = ledger.entry(session, case.operation, "original/machine")
+    known = now.identity == entry.identity or is_made_here(now, case.operation, "original/machine")
+    return now if known else None
+
+
+def may_be_deleted_late(call: StepCall, case: Case) -> bool:
+    """Whether a DELETE of the original's object was begun and never answered: it may still land, and has no fence."""
+    step = next(
+        (step for step in call.engine.steps(OperationId(case.operation)) if step.key == "dissolve_original"), None
+    )
+    if step is None or step.state == "done":
+        return False
+    return step.error is None or step.error.retry in (Retry.NOW, Retry.LATER)
+
+
+def _require_no_successor(call: StepCall, case: Case, plan: ImportPlan) -> None:
+    ref = plan.succession.machine.ref
+    if is_made_here(cloud_of(call, case).read(ref), case.operation, "machine"):
+        raise SuccessorStillThere(ref=ref)
+
+
+def _require_its_parts(now: Document, plan: ImportPlan) -> None:
+    """A disk that was attached since the plan would be left behind without a word."""
+    planned, found = set(parts_of(plan.facts.machine)), set(parts_of(now))
+    if planned != found:
+        names = ", ".join(sorted(ref.rsplit("/", 1)[-1] for ref in planned ^ found))
+        raise OriginalChanged(ref=plan.machine, problem=f"its disks or cards changed since the plan ({names})")
 
 
 def _as_planned(now: Document | None, plan: ImportPlan) -> Document:

@@ -12,6 +12,7 @@ from holdfast.clouds.protocols import Finding
 from holdfast.machines.refusals import (
     already_managed,
     disk_access,
+    dynamic_address,
     encryption,
     ephemeral_os,
     extensions,
@@ -39,6 +40,7 @@ RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     scale_set.check,
     placement.check,
     disk_access.check,
+    dynamic_address.check,
     encryption.check,
     locks.check,
     identity.check,

@@ -36,7 +36,7 @@ def check(case: Case) -> Iterator[Finding]:
     if (properties.get("capacityReservation") or {}).get("capacityReservationGroup"):
         yield warning(
             "CAPACITY_RESERVATION_LEFT",
-            "The machine uses a capacity reservation; a spot machine cannot, so the reserved slot stays paid and free.",
-            "Shrink the reservation after the import, or import with --priority regular.",
+            "The machine uses a capacity reservation; the new machine will not, so the slot stays paid and free.",
+            "Shrink the reservation after the import.",
             "properties.capacityReservation",
         )

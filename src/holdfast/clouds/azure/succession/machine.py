@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -125,32 +125,38 @@ def recreated(original: Document, replaced_disks: Mapping[str, str] | None = Non
 
 def detach_parts(original: Document) -> dict[str, Any] | None:
     """The PATCH that makes every disk and card outlive the machine; None if they do already."""
-    return _options_patch(original, lambda _: "Detach")
+    return _options_patch(original, lambda _ref, _was: "Detach")
 
 
-def restore_options(original: Document) -> dict[str, Any] | None:
-    """The PATCH that gives every part the delete option that it had."""
-    return _options_patch(original, lambda was: was)
+def restore_options(original: Document, now: Document) -> dict[str, Any] | None:
+    """The PATCH that gives every part the delete option that it had; None if they have them.
+
+    It is composed from the machine as it is now, because Azure replaces lists: a disk that somebody attached meanwhile
+    must stay in.
+    """
+    wanted = parts_of(original)
+    return _options_patch(now, lambda ref, was: wanted.get(ref, was))
 
 
-def _options_patch(original: Document, option: Any) -> dict[str, Any] | None:
-    """Delete options of all parts, as a PATCH body; None where no option differs from Detach in the original."""
-    properties = original.get("properties", {})
+def _options_patch(machine: Document, option: Callable[[str, str], str]) -> dict[str, Any] | None:
+    """Delete options of all parts by `option(id, as it is)`, as a PATCH body; None where that changes nothing."""
+    properties = machine.get("properties", {})
     storage, changed = properties["storageProfile"], False
 
-    def set_on(place: dict[str, Any]) -> None:
+    def set_on(place: dict[str, Any], ref: str) -> None:
         nonlocal changed
         was = place.get("deleteOption") or "Detach"
-        changed = changed or was != "Detach"
-        place["deleteOption"] = option(was)
+        wanted = option(ref.lower(), was)
+        changed = changed or wanted != was
+        place["deleteOption"] = wanted
 
     os_disk = deepcopy(storage["osDisk"])
     data_disks = deepcopy(storage.get("dataDisks") or [])
     nics = deepcopy((properties.get("networkProfile") or {}).get("networkInterfaces") or [])
     for disk in (os_disk, *data_disks):
-        set_on(disk)
+        set_on(disk, str((disk.get("managedDisk") or {}).get("id", "")))
     for nic in nics:
-        set_on(nic.setdefault("properties", {}))
+        set_on(nic.setdefault("properties", {}), str(nic["id"]))
     if not changed:
         return None
     return {
