@@ -19,6 +19,8 @@ from story.imports.counting import REFUSED, UNAVAILABLE, CountingCloud
 from story.imports.import_rig import VARIANTS, ImportRig, options
 from story.imports.test_importing import as_before
 
+pytestmark = pytest.mark.timeout(600)  # dozens of whole imports each; on a busy machine that takes minutes
+
 EXTREMES = [(NetworkSource.NEW, DiskSource.SNAPSHOT), (NetworkSource.KEEP, DiskSource.REATTACH)]
 REST = [variant for variant in VARIANTS if variant not in EXTREMES]
 

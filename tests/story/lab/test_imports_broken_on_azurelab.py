@@ -18,6 +18,8 @@ from holdfast.imports.options import DiskSource, NetworkSource
 from story.imports.import_rig import VARIANTS, options
 from story.lab.lab_rig import LabRig, Town
 
+pytestmark = pytest.mark.timeout(600)  # dozens of whole imports each; on a busy machine that takes minutes
+
 Variant = tuple[NetworkSource, DiskSource]
 NEW_SNAPSHOT: Variant = (NetworkSource.NEW, DiskSource.SNAPSHOT)
 KEEP_REATTACH: Variant = (NetworkSource.KEEP, DiskSource.REATTACH)

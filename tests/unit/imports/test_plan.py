@@ -65,6 +65,11 @@ def encrypted(cloud: FakeCloud, machine: str) -> None:
     cloud.change(disk, "properties.encryptionSettingsCollection", {"enabled": True})
 
 
+def dynamic_address(cloud: FakeCloud, machine: str) -> None:
+    address = cloud.ref("rg-1", "Microsoft.Network/publicIPAddresses", "db-1-ip")
+    cloud.change(address, "properties.publicIPAllocationMethod", "Dynamic")
+
+
 REFUSED: list[tuple[str, Callable[[FakeCloud, str], None], ImportOptions]] = [
     ("GENERALIZED", generalized, options(NEW, SNAPSHOT)),
     ("EPHEMERAL_OS_DISK", ephemeral, options(NEW, SNAPSHOT)),
@@ -92,8 +97,7 @@ REFUSED: list[tuple[str, Callable[[FakeCloud, str], None], ImportOptions]] = [
     ("WEAK_PROOF", lambda c, m: c.agents.update({m.lower(): Agent.ABSENT}), options(NEW, SNAPSHOT)),
     ("PERMISSION_MISSING", lambda c, m: c.missing_actions.add("Microsoft.Compute/snapshots/write"),
      options(NEW, SNAPSHOT)),
-    ("DYNAMIC_ADDRESS", lambda c, m: c.change(c.ref("rg-1", "Microsoft.Network/publicIPAddresses", "db-1-ip"),
-                                              "properties.publicIPAllocationMethod", "Dynamic"), options(KEEP, SNAPSHOT)),
+    ("DYNAMIC_ADDRESS", dynamic_address, options(KEEP, SNAPSHOT)),
     ("EXTENSION_UNKNOWN", lambda c, m: None, options(NEW, SNAPSHOT, recreate_extensions=("backup",))),
 ]  # fmt: skip
 
