@@ -15,8 +15,8 @@ def market_sources(terminal: Terminal) -> MarketSources:
     """Asks nothing until it is asked: a replay needs no server."""
     from holdfast.cli.market import MachineFacts, MarketSources
     from holdfast.cli.tables import address
-    from holdfast.market.deciding.sizes import PriceBook, Size, sizes_from_azure_skus
-    from holdfast.market.deciding.sizes.azure_traits import traits_from_node
+    from holdfast.core.errors import NotFound
+    from holdfast.market.deciding.sizes import PriceBook, Size, sizes_from_azure_skus, traits_of
 
     def only_cloud() -> str:
         from holdfast.core.errors import InvalidInput
@@ -41,12 +41,18 @@ def market_sources(terminal: Terminal) -> MarketSources:
         return PriceBook(spot, regular, dated or "unknown")
 
     def machine(text: str) -> MachineFacts:
-        """By the node that an import would make of it, so that both judge alike."""
+        """By the documents that an import's plan holds, so that both judge alike."""
         group, name = address(text)
         plan = terminal.client.post("/v1/imports/plan", {"machine": f"{group}/{name}"})
-        node = plan["node"]
-        own_name = str(plan["facts"]["machine"]["body"]["properties"]["hardwareProfile"]["vmSize"])
-        own = next(size for size in sizes(plan["location"]) if size.name.lower() == own_name.lower())
-        return MachineFacts(traits=traits_from_node(node, own), own=own)
+        facts = plan["facts"]
+        vm = {"name": name, **facts["machine"]["body"]}
+        own_name = str(vm["properties"]["hardwareProfile"]["vmSize"])
+        own = next((size for size in sizes(plan["location"]) if size.name.lower() == own_name.lower()), None)
+        if own is None:
+            raise NotFound(kind="size", name=own_name)
+        disks = [{"id": disk["document"]["ref"], **disk["document"]["body"]} for disk in facts["disks"]
+                 if disk["document"]]  # fmt: skip
+        nics = [{"id": nic["ref"], **nic["body"]} for nic in facts["nics"]]
+        return MachineFacts(traits=traits_of(vm, disks, nics, own), own=own)
 
     return MarketSources(machine=machine, sizes=sizes, prices=prices)

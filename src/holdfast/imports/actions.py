@@ -88,7 +88,7 @@ def _actions(
         yield Action(Verb.CREATE, extension.ref, f"extension/{extension.name}", "it was asked for",
                      "it goes with the machine", extension)  # fmt: skip
     if facts.power is not Power.RUNNING:
-        yield Action(Verb.STOP, succession.machine.ref, "machine", "the original was off; it has run once, as its proof",
+        yield Action(Verb.STOP, succession.machine.ref, "machine", "the original was off; it ran once, as its proof",
                      "start the node's machine")  # fmt: skip
     yield from _afterwards(facts, succession, options)
 
