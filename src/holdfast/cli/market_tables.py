@@ -44,12 +44,14 @@ def _funnel_table(funnel: Funnel, title: str) -> Table:
 
 def _size_table(rows: tuple[PricedSize, ...], title: str, answer: SizesAnswer) -> Table:
     currency, dated = answer.prices.currency, answer.prices.dated
-    table = Table(title=f"{title} (prices of {dated}, 730 h per month)", title_justify="left")
-    for name in ("size", "type"):
-        table.add_column(name, no_wrap=True)
-    for name in ("vCPUs", "memory GiB", "storage GiB", f"spot {currency}/month", f"on-demand {currency}/month"):
-        table.add_column(name, justify="right")
-    table.add_column("preferred")
+    head = f"{title} (prices of {dated}, 730 h per month)"
+    table = Table(title=head, title_justify="left", box=None, pad_edge=False)  # fits into 80 columns
+    table.add_column("size", no_wrap=True)
+    table.add_column("type")
+    numbers = ("vCPUs", "memory\nGiB", "storage\nGiB", f"spot\n{currency}/month", f"on-demand\n{currency}/month")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(map(len, name.split("\n"))))
+    table.add_column("preferred", min_width=9)
     table.add_column("zones")
     for row in rows:
         table.add_row(
