@@ -9,6 +9,7 @@ in the same run. Goal with the instant profile: import ≤ 1.3 × floor. Split b
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import sys
 import tempfile
@@ -109,6 +110,7 @@ def main() -> int:
     finally:
         holdfast.stop_server()
         lab.down()
+        shutil.rmtree(folder, ignore_errors=True)
     return 0 if good else 1
 
 

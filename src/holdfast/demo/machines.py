@@ -38,7 +38,7 @@ def make_group(lab: Lab) -> str:
     lab.put(group, "2024-11-01", {})
     vnet = {
         "addressSpace": {"addressPrefixes": ["10.0.0.0/16"]},
-        "subnets": [{"name": "default", "properties": {"addressPrefix": "10.0.0.0/24"}}],
+        "subnets": [{"name": "default", "properties": {"addressPrefix": "10.0.0.0/20"}}],
     }
     lab.put(f"{group}/providers/Microsoft.Network/virtualNetworks/vnet", NETWORK, {"properties": vnet})
     return group

@@ -138,6 +138,7 @@ class Holdfast:
             self._server.wait()
 
     def stop_server(self) -> None:
+        """End the server of the home: ours, and one that a command started because it found none."""
         if self._server is not None and self._server.poll() is None:
             self._server.terminate()
             try:
@@ -145,6 +146,17 @@ class Holdfast:
             except subprocess.TimeoutExpired:
                 self._server.kill()
                 self._server.wait()
+        if (pid := self._server_of_the_home()) is not None:
+            os.kill(pid, signal.SIGTERM)
+            wait_until("the end of the home's server", 30, lambda: self._server_of_the_home() is None or None)
+
+    def _server_of_the_home(self) -> int | None:
+        """The process that server.json names, if it lives and is a holdfast server."""
+        try:
+            pid = int(json.loads((self.home / "server.json").read_text())["pid"])
+            return pid if b"holdfast.api" in Path(f"/proc/{pid}/cmdline").read_bytes() else None
+        except (OSError, ValueError, KeyError):
+            return None
 
     def show(self, *words: str) -> None:
         """Run a command with its output on the terminal. Raises DemoFailed when it fails."""
