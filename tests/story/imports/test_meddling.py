@@ -379,7 +379,7 @@ def test_undo_to_the_import_point_of_copied_disks_brings_the_originals_own_disks
     assert as_before(rig.cloud.state_of(machine), before)
 
 
-@some_slow(("network", "disks"), OBJECT_GOES, (KEEP, SNAPSHOT), (NEW, REATTACH), (KEEP, REATTACH))
+@object_goes
 @pytest.mark.parametrize("then", ["undo", "finish"])
 def test_node_made_again_by_an_undo_that_died_right_then_is_known_by_its_new_identity(
     rig: Rig, network: NetworkSource, disks: DiskSource, then: str
