@@ -93,7 +93,7 @@ def test_registry_knows_every_operation_and_reconciler() -> None:
 
     assert {"import", "undo-import", "finish-import"} <= {kind.name for kind in known.kinds()}
     assert {"retention", "watch nodes"} <= {one.name for one in known.reconcilers}
-    assert [watch.kind for watch in known.watches] == ["import"]
+    assert [watch.kind for watch in known.watches] == ["import", "undo-import"]
 
 
 def test_everything_loads_every_table_that_the_migrations_make(tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def detach_original(call: StepCall, case: Case) -> None:
     """Set every part of the original to outlive its machine object"""
     cloud, plan = cloud_of(call, case), plan_of_case(call, case)
     now = _as_planned(cloud.read(plan.machine), plan)
+    _require_its_parts(now, plan)
     if patch := detach_parts(now):
         cloud.patch(call, plan.machine, patch)
 
@@ -148,8 +149,8 @@ def restore_delete_options(call: StepCall, case: Case) -> None:
 def stop_original(call: StepCall, case: Case) -> None:
     """Stop the original"""
     cloud, plan = cloud_of(call, case), plan_of_case(call, case)
+    _require_its_parts(_as_planned(cloud.read(plan.machine), plan), plan)
     if plan.facts.power is Power.RUNNING:
-        _require_its_parts(_as_planned(cloud.read(plan.machine), plan), plan)
         cloud.power(call, plan.machine, PowerLevel.DEALLOCATED)
 
 
@@ -176,8 +177,10 @@ def dissolve_original(call: StepCall, case: Case) -> None:
     with call.read() as session:
         entry = ledger.entry(session, case.operation, "original/machine")
     now = cloud.read(plan.machine)
-    if now is None or now.identity != entry.identity:
+    if now is None:
         return  # an earlier try of this step deleted it
+    if now.identity != entry.identity:
+        raise OriginalChanged(ref=plan.machine, problem="another machine has its name now")
     _require_its_parts(now, plan)
     options = parts_of(now)
     kept = tuple(ref for ref, option in options.items() if option == "Detach")
@@ -198,6 +201,9 @@ def put_back_object(call: StepCall, case: Case, document: Document, plan: Import
         entry = ledger.entry(session, case.operation, "original/machine")
     now = cloud.read(plan.machine)
     if now is not None and now.identity == entry.identity:
+        return
+    if now is not None and not is_made_here(now, case.operation, "original/machine"):
+        warn(call, case, f"{plan.machine} is not the machine that was imported any more; nothing was done to it.")
         return
     made = cloud.ensure(call, tagged(call, case.operation, "original/machine", document))
     for extension in plan.facts.extensions:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -14,7 +15,9 @@ def test_a_spawned_process_has_its_own_session_is_found_by_its_word_and_ends(tmp
 
     assert os.getsid(process.pid) == process.pid
     assert process.alive()
-    found = find_by_word(word[:20])
+    deadline = time.monotonic() + 10
+    while not (found := find_by_word(word[:20])) and time.monotonic() < deadline:
+        time.sleep(0.01)  # its command line can be read a moment after it was spawned
     assert [other.pid for other in found.values()] == [process.pid]
     assert list(found) == [word]
 
