@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,10 +170,27 @@ class Replay:
             if theirs and ours:
                 self._polls[_address(theirs.removeprefix(RECORDED_HOST))] = ours
             # The next recorded call expects the operation's effect, whether the recorder polled it or not.
+        if pair.url.partition("?")[0].endswith("/simulateEviction") and response.status_code == 204:
+            self._await_eviction(self._renamed(pair.url))
         if pair.method != "GET":
             address = response.headers.get("azure-asyncoperation") or response.headers.get("location")
             if address and response.status_code in (200, 201, 202):
                 self._poll(address)
+
+    def _await_eviction(self, url: str) -> None:
+        """An eviction is no operation that could be polled: wait until the machine is gone or deallocated."""
+        machine = url.partition("?")[0].removesuffix("/simulateEviction")
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            found = self._client.get(
+                f"{self._base}{machine}/instanceView",
+                params={"api-version": "2020-06-01"},
+                headers={"Authorization": "Bearer recording"},
+            )
+            if found.status_code == 404 or '"PowerState/deallocated"' in found.text:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"{machine} was not evicted")
 
     def _renamed(self, text: str) -> str:
         for theirs, ours in self._names.items():
