@@ -155,6 +155,8 @@ def test_many_due_timers_fire_in_one_tick_each_once(rig: Rig) -> None:
 
 
 def test_destructive_timer_waits_and_is_announced_after_a_long_pause(rig: Rig) -> None:
+    if rig.inline is None:
+        pytest.skip("its own thread ticks between the jumps of the two clocks; the rule is the same code")
     deleting, other = arm(rig, timedelta(hours=1), deletes=True), arm(rig, timedelta(hours=1))
     rig.tick()
     rig.clock.advance(timedelta(hours=2))
