@@ -27,10 +27,10 @@ lint: install
 	@$(PY) scripts/check_house.py
 
 test: guests postgres lint ## lint, types and the default suite
-	@$(PY) -m pytest -n 2 --dist worksteal -m "not slow and not az and not chaos and not live"
+	@scripts/test.sh "not slow and not az and not chaos and not live"
 
 test-all: guests postgres lint ## everything, the slow, the chaotic and az included
-	@$(PY) -m pytest -n 2 --dist worksteal -m "not az and not live"
+	@scripts/test.sh "not az and not live"
 	@$(MAKE) test-az
 
 test-az: install ## the real azure-cli, in an environment of its own
