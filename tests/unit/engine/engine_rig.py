@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,6 +91,28 @@ class Rig:
     def tick(self) -> None:
         """Let everything that is due happen at least once."""
         self.engine.tick()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody ticks but this thread: the engine's own thread waits at the gate until the block ends."""
+        if self.inline:
+            yield
+            return
+        tick, gate, arrived, me = self.engine.tick, threading.RLock(), threading.Event(), threading.get_ident()
+
+        def gated() -> None:
+            if threading.get_ident() != me:
+                arrived.set()
+            with gate:
+                tick()
+
+        with gate:
+            self.engine.tick = gated  # type: ignore[method-assign]
+            try:
+                assert arrived.wait(20), "the engine's own thread does not tick"
+                yield
+            finally:
+                self.engine.tick = tick  # type: ignore[method-assign]
 
     def states(self, operation: OperationId) -> list[str]:
         with self.engine.database.read() as session:
