@@ -44,6 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(noun: str, rest: list[str], test_clock: str | None) -> int:
+    if noun == "disk":
+        from holdfast.cli.disk_verbs import run_verb
+        from holdfast.cli.disk_words import plain
+
+        if (found := plain(rest)) is not None:
+            return run_verb(*found)
     from holdfast.cli.shared import Terminal, shown_errors
 
     terminal = Terminal.here(as_json="--json" in rest, test_clock=test_clock)

@@ -152,7 +152,7 @@ def test_conversions_are_equal_and_clean(tmp_path: Path, shape: str, words: tupl
 
 def test_streams_through_pipes_are_equal(tmp_path: Path) -> None:
     source = shapes(tmp_path)["holes"]
-    command = [sys.executable, "-c", "from holdfast.cli.disk import app; app()", "convert"]
+    command = [sys.executable, "-m", "holdfast.cli.main", "disk", "convert"]
     out = subprocess.run([*command, str(source), "-", "--format", "vhd-fixed"], capture_output=True, check=True).stdout
     assert out[: 33 * MIB] == source.read_bytes()
     assert out[33 * MIB :][:8] == b"conectix"
@@ -280,7 +280,7 @@ def test_info_tells_format_sizes_and_why_an_image_is_refused(tmp_path: Path) -> 
 def killed_copy(words: list[str], after_s: float) -> bool:
     """Run the command as a process and kill it. True if the kill came before its end."""
     child = subprocess.Popen(
-        [sys.executable, "-c", "from holdfast.cli.disk import app; app()", "copy", *words],
+        [sys.executable, "-m", "holdfast.cli.main", "disk", "copy", *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 
@@ -81,7 +80,7 @@ class DigestList:
     def create(cls, path: str, geometry: Geometry) -> DigestList:
         """A list of generation 0, sparse, replacing whatever was at `path`."""
         fd = opened(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        made = cls(path, fd, Header(geometry.size_bytes, geometry.chunk_bytes, secrets.token_hex(16)))
+        made = cls(path, fd, Header(geometry.size_bytes, geometry.chunk_bytes, os.urandom(16).hex()))
         os.ftruncate(fd, made._layout.size_bytes)
         made._write_header(made.header)
         return made
