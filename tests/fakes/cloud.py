@@ -16,8 +16,20 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fakes import blobs
 from fakes.faults import Fault, Faults
-from fakes.shapes import SIZES, cards_of, disk_body, group_of, machine_body, merge, parts_of, size_document
+from fakes.shapes import (
+    SIZES,
+    cards_of,
+    disk_body,
+    give_principal,
+    group_of,
+    ip_configuration,
+    machine_body,
+    merge,
+    parts_of,
+    size_document,
+)
 from holdfast.clouds.documents import Document, same_ref
 from holdfast.clouds.errors import (
     ChangedMeanwhile,
@@ -108,7 +120,7 @@ class FakeCloud:
     def __post_init__(self) -> None:
         self._resources: dict[str, _Stored] = {}
         self._power: dict[str, Power] = {}
-        self._data: dict[str, _Disk] = {}
+        self._data: dict[str, _Disk] = {}  # by lower-case id of a disk or snapshot, or by a blob's URL
         self._numbers = itertools.count(4)  # the first addresses of a subnet are Azure's own
         self._lock = threading.RLock()
         if not self.size_list:
@@ -146,17 +158,15 @@ class FakeCloud:
             self._power[ref.lower()] = power
             return ref
 
+    def make_unmanaged(self, machine: str) -> None:
+        """The machine's disks become blobs in a storage account, as machines had before 2017."""
+        with self._lock:
+            for ref, uri in blobs.as_blobs(self._stored(machine).body):
+                self._data[uri] = self._data.pop(ref.lower())
+                self._resources.pop(ref.lower())
+
     def _add_network(self, name: str, group: str, public_ip: bool) -> str:
-        configuration: dict[str, Any] = {
-            "name": "ipconfig1",
-            "properties": {
-                "primary": True,
-                "privateIPAllocationMethod": "Dynamic",
-                "subnet": {
-                    "id": self.ref(group, "Microsoft.Network/virtualNetworks", "vnet") + "/subnets/default",
-                },
-            },
-        }
+        configuration = ip_configuration(self.ref(group, "Microsoft.Network/virtualNetworks", "vnet"))
         if public_ip:
             address = self.ref(group, PUBLIC_IPS, f"{name}-ip")
             properties = {"publicIPAllocationMethod": "Static", "publicIPAddressVersion": "IPv4"}
@@ -418,6 +428,18 @@ class FakeCloud:
             self.events.append((f"power {level}", machine))
             self._look_for_twins(machine)
 
+    def convert_disks(self, call: Call, machine: str) -> None:
+        call.check()
+        with self._lock, self._faults("convert_disks", machine):
+            body = self._stored(machine).body
+            if self._power[machine.lower()] is not Power.DEALLOCATED:
+                raise CloudRefused(cloud_code="OperationNotAllowed", message="it must be deallocated", ref=machine)
+            for ref, uri, is_os in blobs.as_disks(body, self.ref(group_of(machine), DISKS, "")):
+                self._put(ref, DISKS, disk_body(self.location, is_os, ()))
+                self._data[ref.lower()] = self._data[uri]
+            self._attach(machine, body)
+            self.events.append(("convert_disks", machine))
+
     def delete(self, call: Call, claim: Claim) -> None:
         call.check()
         with self._lock, self._faults("delete", claim.ref):
@@ -471,7 +493,7 @@ class FakeCloud:
             properties[_IDENTITY[type_name]] = str(uuid.uuid4())
         if type_name == MACHINES:
             properties["timeCreated"] = format_utc(self.clock.now())
-            self._give_principal(full)
+            give_principal(full)
         elif type_name in (DISKS, SNAPSHOTS):
             self._fill(ref, full)
         elif type_name == NICS:
@@ -480,12 +502,6 @@ class FakeCloud:
         elif type_name == PUBLIC_IPS:
             properties["ipAddress"] = f"127.9.0.{next(self._numbers)}"  # loopback: a probe must reach nobody
         self._resources[key] = _Stored(full, type_name)
-
-    @staticmethod
-    def _give_principal(body: dict[str, Any]) -> None:
-        identity = body.get("identity")
-        if identity and "systemassigned" in str(identity.get("type", "")).lower():
-            identity["principalId"] = str(uuid.uuid4())
 
     def _fill(self, ref: str, body: dict[str, Any]) -> None:
         source = body["properties"].get("creationData", {}).get("sourceResourceId")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 from holdfast.clouds.documents import Document
 
-__all__ = ["SIZES", "cards_of", "disk_body", "group_of", "machine_body", "merge", "parts_of", "size_document"]
+__all__ = ["SIZES", "cards_of", "disk_body", "give_principal", "group_of", "ip_configuration", "machine_body", "merge",
+           "parts_of", "size_document"]  # fmt: skip
 
 
 def machine_body(
@@ -54,6 +56,24 @@ def machine_body(
             "networkProfile": {"networkInterfaces": cards},
         },
     }
+
+
+def ip_configuration(vnet: str) -> dict[str, Any]:
+    return {
+        "name": "ipconfig1",
+        "properties": {
+            "primary": True,
+            "privateIPAllocationMethod": "Dynamic",
+            "subnet": {"id": f"{vnet}/subnets/default"},
+        },
+    }
+
+
+def give_principal(body: dict[str, Any]) -> None:
+    """A system-assigned identity gets its principal with the resource."""
+    identity = body.get("identity")
+    if identity and "systemassigned" in str(identity.get("type", "")).lower():
+        identity["principalId"] = str(uuid.uuid4())
 
 
 def disk_body(location: str, is_os: bool, zones: Sequence[str]) -> dict[str, Any]:

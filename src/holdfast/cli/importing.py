@@ -43,7 +43,7 @@ Recreate = Annotated[
     typer.Option("--recreate-extension", metavar="NAME", help="Create it again as Azure shows it."),
 ]
 Immediately = Annotated[bool, typer.Option("--delete-originals-immediately", help="Allow less than the floor of 24 h.")]
-Unmanaged = Annotated[bool, typer.Option("--convert-unmanaged-disks", help="Refused, with the way to convert first.")]
+Unmanaged = Annotated[bool, typer.Option("--convert-unmanaged-disks", help="Make disks of blobs; cannot be undone.")]
 
 
 @app.command("plan")

@@ -260,6 +260,10 @@ class Changes(Protocol):
     def power(self, call: Call, machine: str, level: PowerLevel) -> None:
         """Bring the machine to the level and return when it is there. Raises NoCapacity when it cannot be allocated."""
 
+    def convert_disks(self, call: Call, machine: str) -> None:
+        """Make every disk of the machine that is a blob a managed disk, and return when it is done. The machine is off.
+        None left is success. It cannot be taken back; the blobs stay."""
+
     def delete(self, call: Call, claim: Claim) -> None:
         """Delete what the claim names and return when it is gone. Absent already is success; a resource of another
         identity under that name is left alone (that is success too: what was claimed is gone)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from holdfast.clouds.azure.succession import Succession
+from holdfast.clouds.azure.succession import Succession, blobs_of, expected_after_conversion
 from holdfast.clouds.azure.succession.composing import role_of_disk
 from holdfast.clouds.azure.succession.network import pools_of
 from holdfast.clouds.documents import Document
@@ -53,7 +53,7 @@ def _actions(
     machine, running = facts.machine, facts.power is Power.RUNNING
     for role, document in originals(facts):
         yield Action(Verb.MARK, document.ref, role, "three tags say whose it is", "the tags are removed")
-    yield from _preparation(succession, options, wants_early(facts.power, options.disks))
+    yield from _preparation(succession, options)
     if any(pools_of(nic) for nic in facts.nics):
         reason = f"new connections stop; {options.draining_timeout_s} s for the open ones"
         for nic in facts.nics:
@@ -62,6 +62,7 @@ def _actions(
     if running:
         yield Action(Verb.STOP, machine.ref, "original/machine", "its disks must not change any more",
                      "it is started again")  # fmt: skip
+    yield from _conversion(facts)
     final = (
         "a safety snapshot of the disks as they are at the stop" if _reattach(options) else "the state to go on from"
     )
@@ -93,23 +94,32 @@ def _actions(
     yield from _afterwards(facts, succession, options)
 
 
-def _preparation(succession: Succession, options: ImportOptions, early: bool) -> Iterator[Action]:
+def _preparation(succession: Succession, options: ImportOptions) -> Iterator[Action]:
     if options.object_goes:
         yield Action(Verb.DETACH, "all parts", "original/machine", "no part may go with the machine object",
                      "the former delete options are set again")  # fmt: skip
     for made in (succession.public_ips, succession.nics):
         for role, document in made.items():
             yield Action(Verb.CREATE, document.ref, role, "the new machine's network", "it is deleted", document)
-    if early:
-        for role, document in succession.early.items():
-            yield Action(Verb.CREATE, document.ref, f"early/{role}", "while it runs, so that the final one is small",
-                         "it is deleted", document)  # fmt: skip
+    for role, document in succession.early.items():
+        yield Action(Verb.CREATE, document.ref, f"early/{role}", "while it runs, so that the final one is small",
+                     "it is deleted", document)  # fmt: skip
+
+
+def _conversion(facts: Facts) -> Iterator[Action]:
+    expected = {disk.lun: disk.document for disk in expected_after_conversion(facts).disks}
+    for disk in blobs_of(facts):
+        document = expected[disk.lun]
+        assert document is not None
+        yield Action(Verb.CONVERT, document.ref, f"original/{role_of_disk(disk.lun)}",
+                     f"Azure makes a managed disk of {disk.vhd_uri}, under a name of its own",
+                     "nothing takes it back; the blob stays")  # fmt: skip
 
 
 def _afterwards(facts: Facts, succession: Succession, options: ImportOptions) -> Iterator[Action]:
     hours = f"{options.retention_s / 3600:g} h"
     kept_network, kept_disks = options.network is NetworkSource.KEEP, _reattach(options)
-    for role, document in originals(facts):
+    for role, document in originals(expected_after_conversion(facts)):
         part = role.removeprefix("original/")
         if part == "machine":
             if not options.object_goes:
@@ -122,9 +132,8 @@ def _afterwards(facts: Facts, succession: Succession, options: ImportOptions) ->
             yield Action(Verb.DELETE_LATER, document.ref, role, f"after {hours}", "extend, or undo before")
     for role, document in succession.final.items():
         yield Action(Verb.DELETE_LATER, document.ref, f"final/{role}", f"after {hours}", "extend")
-    if wants_early(facts.power, options.disks):
-        for role, document in succession.early.items():
-            yield Action(Verb.DELETE_LATER, document.ref, f"early/{role}", f"after {hours}", "extend")
+    for role, document in succession.early.items():
+        yield Action(Verb.DELETE_LATER, document.ref, f"early/{role}", f"after {hours}", "extend")
 
 
 def _reattach(options: ImportOptions) -> bool:

@@ -21,11 +21,17 @@ _CREATE = (1, 11)
 _BOOT = (20, 45)  # a usual Linux guest on Azure, from the end of creation to the agent's first word
 
 
-def downtime_of(options: ImportOptions, *, power: Power) -> Downtime:
+_CONVERT = (30, 120)  # not in the recordings: what Azure's guide calls "a few minutes", most of it the start after
+
+
+def downtime_of(options: ImportOptions, *, power: Power, converts: bool = False) -> Downtime:
     """From the stop of the guest to the successor answering. A machine that is off has none."""
     if power is not Power.RUNNING:
         return Downtime(0, 0, {})
-    parts = {"stop": _DEALLOCATE, "final snapshots": _SNAPSHOT}
+    parts = {"stop": _DEALLOCATE}
+    if converts:
+        parts["convert to managed disks"] = _CONVERT
+    parts["final snapshots"] = _SNAPSHOT
     if options.disks is DiskSource.SNAPSHOT:
         parts["disks from snapshots"] = _NEW_DISK
     if options.network is NetworkSource.KEEP or options.disks is DiskSource.REATTACH:

@@ -12,20 +12,21 @@ forward: the originals stay, recorded and tagged, until `undoing` or `finishing`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from holdfast.clouds.azure.succession import blobs_of, converted
 from holdfast.clouds.azure.succession.network import pools_of
 from holdfast.clouds.protocols import Power
 from holdfast.core.errors import InvalidInput
 from holdfast.core.ids import NodeId
 from holdfast.engine import Operation, Role, operation
 from holdfast.engine.timers import Timers
-from holdfast.imports.actions import originals, wants_early
+from holdfast.imports.actions import originals
 from holdfast.imports.following import follow_import
 from holdfast.imports.gathering import gather
 from holdfast.imports.options import DiskSource, ImportOptions, NetworkSource
@@ -33,7 +34,7 @@ from holdfast.imports.plan import ImportPlan, LaunchMarket, PlanStale, differenc
 from holdfast.imports.planning import plan_import
 from holdfast.imports.records import ImportRow, Launched, plan_of, the_import
 from holdfast.imports.retention import arm_retention
-from holdfast.imports.steps.case import Case, StepCall, cloud_of, part_of, plan_of_case
+from holdfast.imports.steps.case import Case, StepCall, cloud_of, part_of, plan_of_case, warn
 from holdfast.imports.steps.machine import (
     Proof,
     dissolve_machine,
@@ -56,6 +57,7 @@ from holdfast.imports.steps.originals import (
     restore_delete_options,
     restore_power,
     stop_original,
+    take_in_converted_disks,
     unmark_originals,
 )
 from holdfast.imports.steps.parts import (
@@ -99,6 +101,7 @@ class Planned:
     prove_timeout_s: int
     came_off: bool
     object_goes: bool
+    converts_disks: bool
     makes_network: bool
     makes_disks: bool
     takes_early_snapshots: bool
@@ -123,6 +126,9 @@ def import_machine(op: Operation, spec: ImportSpec) -> NodeId:
         left_at = op.do(leave_pools, case, undo=rejoin_pools)
         op.wait(drained, case, left_at, every_s=5, timeout_s=plan.draining_timeout_s + 60)
     op.do(stop_original, case, undo=restore_power)
+    if plan.converts_disks:
+        plan = op.do(convert_and_plan_again, case, spec, undo=say_that_disks_stay_managed)
+        op.do(take_in_converted_disks, case)
     op.do(take_final_snapshots, case, undo=discard_final_snapshots)
     if plan.makes_disks:
         op.do(make_disks, case, undo=delete_disks)
@@ -154,6 +160,29 @@ def describe_and_plan(call: StepCall, spec: ImportSpec) -> Planned:
     plan.require_startable()
     case = Case(import_id=spec.import_id, cloud=spec.cloud, operation=call.operation)
     call.write(partial(_record_plan, case=case, plan=plan))
+    return _planned(case, plan)
+
+
+def convert_and_plan_again(call: StepCall, case: Case, spec: ImportSpec) -> Planned:
+    """Make managed disks of the original's blobs, and plan with what Azure made of them"""
+    cloud, agreed = cloud_of(call, case), plan_of_case(call, case)
+    cloud.convert_disks(call, agreed.machine)
+    inputs = gather(cloud, spec.machine, agreed.options, call.services.owner, call.clock.now())
+    inputs = replace(inputs, facts=converted(agreed.facts, inputs.facts))
+    plan = plan_import(inputs, agreed.options, spec.node, spec.seed, after_conversion=True)
+    plan.require_startable()
+    call.write(partial(_record_plan, case=case, plan=plan))
+    return _planned(case, plan)
+
+
+def say_that_disks_stay_managed(call: StepCall, case: Case, spec: ImportSpec) -> None:
+    """Say what cannot be taken back"""
+    facts = cloud_of(call, case).describe(spec.machine)
+    if not blobs_of(facts):
+        warn(call, case, "Azure made managed disks of the original's blobs; that cannot be taken back.")
+
+
+def _planned(case: Case, plan: ImportPlan) -> Planned:
     return Planned(
         case=case,
         markets=plan.markets,
@@ -161,9 +190,10 @@ def describe_and_plan(call: StepCall, spec: ImportSpec) -> Planned:
         prove_timeout_s=plan.options.prove_timeout_s,
         came_off=plan.facts.power is not Power.RUNNING,
         object_goes=plan.options.object_goes,
+        converts_disks=bool(blobs_of(plan.facts)),
         makes_network=bool(plan.succession.nics),
         makes_disks=bool(plan.succession.disks),
-        takes_early_snapshots=wants_early(plan.facts.power, plan.options.disks),
+        takes_early_snapshots=bool(plan.succession.early),
         is_in_pools=any(pools_of(nic) for nic in plan.facts.nics),
         recreates_extensions=bool(plan.extensions),
     )
@@ -193,8 +223,7 @@ def _record_plan(session: Session, case: Case, plan: ImportPlan) -> None:
         ledger.record(session, case.operation, case.import_id, case.cloud, role, part_of(role), document)
     succession = plan.succession
     made = {f"final/{role}": document for role, document in succession.final.items()}
-    if wants_early(plan.facts.power, plan.options.disks):
-        made |= {f"early/{role}": document for role, document in succession.early.items()}
+    made |= {f"early/{role}": document for role, document in succession.early.items()}
     made |= {**succession.public_ips, **succession.nics, **succession.disks, "machine": succession.machine}
     for role, document in made.items():
         ledger.planned(session, case.operation, case.import_id, case.cloud, role, part_of(role), document)

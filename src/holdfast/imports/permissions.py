@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from holdfast.clouds.azure.succession import blobs_of
 from holdfast.clouds.azure.succession.network import pools_of
 from holdfast.clouds.protocols import Facts
 from holdfast.imports.options import DiskSource, ImportOptions, NetworkSource
@@ -60,6 +61,8 @@ def _by_variant(options: ImportOptions, facts: Facts) -> Iterator[str]:
 
 
 def _by_machine(options: ImportOptions, facts: Facts) -> Iterator[str]:
+    if options.convert_unmanaged_disks and blobs_of(facts):
+        yield f"{_MACHINE}/convertToManagedDisks/action"
     joined = [ref.lower() for nic in facts.nics for ref in pools_of(nic)]
     if joined:
         yield "Microsoft.Network/networkInterfaces/write"

@@ -32,6 +32,7 @@ class Verb(StrEnum):
     CREATE = "create"
     LEAVE_POOLS = "leave pools"
     STOP = "stop"
+    CONVERT = "convert"
     DETACH = "detach"
     DELETE_OBJECT = "delete object"
     LAUNCH = "launch"

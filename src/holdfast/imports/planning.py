@@ -6,14 +6,24 @@ Every refusal is found here, all of them at once, so that `import plan` shows wh
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from holdfast.clouds.azure.losses import lost
-from holdfast.clouds.azure.succession import CardWish, Naming, Succession, SuccessionWish, successor
+from holdfast.clouds.azure.succession import (
+    CardWish,
+    Naming,
+    Succession,
+    SuccessionWish,
+    blobs_of,
+    expected_after_conversion,
+    expected_names,
+    successor,
+)
 from holdfast.clouds.azure.succession.names import resource_group_of
 from holdfast.clouds.documents import same_ref
 from holdfast.clouds.protocols import Agent, Facts, Finding, Power, Severity
-from holdfast.imports.actions import actions_of
+from holdfast.imports.actions import actions_of, wants_early
 from holdfast.imports.cards import card_wishes
 from holdfast.imports.configuration import import_configuration, merged_node
 from holdfast.imports.estimates import downtime_of, price_change
@@ -31,8 +41,13 @@ __all__ = ["WEAK_PROOF", "plan_import"]
 WEAK_PROOF = "WEAK_PROOF"
 
 
-def plan_import(inputs: Inputs, options: ImportOptions, given_node: dict[str, Any], seed: str) -> ImportPlan:
-    """The plan. Raises only for input that cannot be planned at all (unknown fields, wrong types)."""
+def plan_import(
+    inputs: Inputs, options: ImportOptions, given_node: dict[str, Any], seed: str, *, after_conversion: bool = False
+) -> ImportPlan:
+    """The plan. Raises only for input that cannot be planned at all (unknown fields, wrong types).
+
+    after_conversion: the machine has been stopped and its blobs made managed disks by this very import.
+    """
     facts = inputs.facts
     given = unwrapped(given_node)
     spec = parse_node_spec(given, network_kept=options.network is NetworkSource.KEEP)
@@ -53,16 +68,20 @@ def plan_import(inputs: Inputs, options: ImportOptions, given_node: dict[str, An
         *_about_permissions(inputs),
         *extension_findings,
     ]
-    managed = all(disk.document is not None for disk in facts.disks)
+    blobs = blobs_of(facts)
+    composable = not blobs or options.convert_unmanaged_disks
     wish = SuccessionWish(
         naming=Naming(machine=name, seed=seed, resource_group=group),
         network=options.network,
         disks=options.disks,
         user_tags=_tags(whole),
         cards=cards,
+        snapshot_stems=expected_names(facts) if after_conversion else {},
     )
-    succession = successor(facts, wish) if managed else _nothing(facts)
-    findings += _about_names(inputs, options, succession) if managed else []
+    succession = successor(expected_after_conversion(facts), wish) if composable else _nothing(facts)
+    if blobs or after_conversion or not wants_early(facts.power, options.disks):
+        succession = replace(succession, early={})
+    findings += _about_names(inputs, options, succession) if composable else []
     plan = ImportPlan(
         form=PLAN_FORM,
         made_at=inputs.now,
@@ -83,11 +102,11 @@ def plan_import(inputs: Inputs, options: ImportOptions, given_node: dict[str, An
         qualified=sizing.qualified,
         unsupported=tuple(Unsupported(r.name, tuple(x.reason for x in r.reasons)) for r in sizing.refused),
         funnel=tuple((stage.title, stage.remain) for stage in sizing.funnel.stages),
-        actions=actions_of(facts, succession, options, sizing.markets, extensions) if managed else (),
+        actions=actions_of(facts, succession, options, sizing.markets, extensions) if composable else (),
         findings=tuple(sorted(findings, key=lambda finding: finding.severity is not Severity.REFUSAL)),
         lost=_losses(facts) if options.object_goes else (),
         missing_permissions=inputs.missing_permissions,
-        downtime=downtime_of(options, power=facts.power),
+        downtime=downtime_of(options, power=facts.power, converts=bool(blobs)),
         price=price_change(inputs, sizing.markets),
     )
     return sealed(plan)

@@ -14,7 +14,6 @@ from holdfast.clouds.protocols import Cloud
 from holdfast.core.errors import Conflict, InvalidInput, Refused, Retry
 from holdfast.core.ids import OperationId, new_import_id, new_node_id, short_hex
 from holdfast.engine import Engine
-from holdfast.imports.actions import wants_early
 from holdfast.imports.configuration import import_configuration
 from holdfast.imports.gathering import gather
 from holdfast.imports.importing import ImportSpec
@@ -307,8 +306,7 @@ def _undo_plan(import_id: str, plan: ImportPlan, to_import_point: bool) -> UndoP
     succession = plan.succession
     made = [document for kind in (succession.disks, succession.nics, succession.public_ips, succession.final)
             for document in kind.values()]  # fmt: skip
-    if wants_early(plan.facts.power, plan.options.disks):
-        made += succession.early.values()
+    made += succession.early.values()
     own = [disk.document.ref for disk in plan.facts.disks if disk.document is not None]
     return UndoPlan(
         import_id=import_id,

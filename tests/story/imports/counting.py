@@ -60,3 +60,6 @@ class CountingCloud(FakeCloud):
 
     def delete(self, call: Call, claim: Claim) -> None:
         self._counted("delete", claim.ref, lambda: FakeCloud.delete(self, call, claim))
+
+    def convert_disks(self, call: Call, machine: str) -> None:
+        self._counted("convert_disks", machine, lambda: FakeCloud.convert_disks(self, call, machine))

@@ -89,7 +89,9 @@ class Town:
             assert told["status"] == "InProgress", told
         raise AssertionError(f"{url} does not end")
 
-    def machine(self, group: str, name: str = "db-1", *, data_disks: int = 2, running: bool = True) -> str:
+    def machine(
+        self, group: str, name: str = "db-1", *, data_disks: int = 2, running: bool = True, unmanaged: bool = False
+    ) -> str:
         """A machine that a careless portal user made: parts deleted with it, tags, an address, different caching."""
         subnets = [{"name": "default", "properties": {"addressPrefix": "10.0.0.0/24"}}]
         vnet = f"{group}/providers/Microsoft.Network/virtualNetworks/vnet"
@@ -114,6 +116,12 @@ class Town:
             }
             for n in range(data_disks)
         ]
+        os_disk: dict[str, Any] = {"createOption": "FromImage", "caching": "ReadWrite", **gone_with_it}
+        if unmanaged:
+            for number, disk in enumerate((os_disk, *data)):
+                disk["vhd"] = {"uri": f"https://store.blob.core.windows.net/vhds/{name}-{number}.vhd"}
+                disk["name"] = f"{name}-{number}"
+                del disk["deleteOption"]
         machine = f"{group}/providers/Microsoft.Compute/virtualMachines/{name}"
         properties = {
             "hardwareProfile": {"vmSize": "Standard_D2s_v5"},
@@ -125,13 +133,13 @@ class Town:
             },
             "storageProfile": {
                 "imageReference": image,
-                "osDisk": {"createOption": "FromImage", "caching": "ReadWrite", **gone_with_it},
+                "osDisk": os_disk,
                 "dataDisks": data,
             },
             "networkProfile": {"networkInterfaces": [{"id": card, "properties": {"primary": True, **gone_with_it}}]},
         }
         self.put(machine, {"tags": {"team": "db"}, "properties": properties}, COMPUTE)
-        for number, disk in enumerate(self.disks_of(machine)):
+        for number, disk in enumerate(() if unmanaged else self.disks_of(machine)):
             self.write(disk, 1_048_576 * number, bytes([number + 1]) * 4096)
         if not running:
             self.post(f"{machine}/deallocate")

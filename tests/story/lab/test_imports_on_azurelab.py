@@ -108,3 +108,32 @@ def without_our_tags(before: object, now: object) -> object:
         tags = address.pop("tags", {})
         assert all(name.startswith("holdfast-") for name in tags)
     return before
+
+
+@pytest.mark.parametrize(
+    ("network", "disks"),
+    [(NetworkSource.NEW, DiskSource.SNAPSHOT), (NetworkSource.KEEP, DiskSource.REATTACH)],
+    ids=lambda value: value.value,
+)
+def test_machine_on_blobs_is_converted_imported_and_given_back_with_managed_disks(
+    rig: LabRig, network: NetworkSource, disks: DiskSource
+) -> None:
+    town = rig.town
+    group = town.group()
+    machine = town.machine(group, unmanaged=True)
+
+    row, view = rig.run_import(machine, options(network, disks, convert_unmanaged_disks=True))
+
+    assert view.state is State.DONE, view.error
+    node = town.state_of(str(rig.node(row).machine))
+    assert len(node["disks"]) == 3
+    assert node["power"] == ["PowerState/running"]
+    undone = rig.run(rig.service.undo(row.id, actor="test"))
+    assert undone.state is State.DONE, undone.error
+    back = town.state_of(machine)
+    assert back["bytes"] == node["bytes"]
+    assert back["power"] == ["PowerState/running"]
+    assert back["machine"]["tags"] == {"team": "db"}
+    assert all("sourceUri" in disk["properties"]["creationData"] for disk in back["disks"])  # its own, made of blobs
+    assert rig.twins() == []
+    assert rig.untracked() == set()

@@ -74,7 +74,6 @@ REFUSED: list[tuple[str, Callable[[FakeCloud, str], None], ImportOptions]] = [
     ("GENERALIZED", generalized, options(NEW, SNAPSHOT)),
     ("EPHEMERAL_OS_DISK", ephemeral, options(NEW, SNAPSHOT)),
     ("UNMANAGED_DISKS", unmanaged, options(NEW, SNAPSHOT)),
-    ("UNMANAGED_DISKS", unmanaged, options(NEW, SNAPSHOT, convert_unmanaged_disks=True)),
     ("SHARED_DISK", shared, options(NEW, SNAPSHOT)),
     ("DISK_ACCESS_OPEN", open_disk, options(NEW, SNAPSHOT)),
     ("AZURE_DISK_ENCRYPTION", encrypted, options(NEW, SNAPSHOT)),

@@ -10,6 +10,7 @@ from holdfast.clouds.azure.arm import Arm, Audit
 from holdfast.clouds.azure.changing import Writer
 from holdfast.clouds.azure.checking import Checker
 from holdfast.clouds.azure.connection import AzureConnection
+from holdfast.clouds.azure.converting import Converter
 from holdfast.clouds.azure.ids import machine_id
 from holdfast.clouds.azure.market import Market
 from holdfast.clouds.azure.powering import Switch
@@ -61,6 +62,7 @@ class AzureCloud:
         waiter = Waiter(self._arm, clock, connection.is_loopback)
         self._writer = Writer(self._arm, self._reader, waiter, clock)
         self._switch = Switch(self._arm, self._reader, waiter, clock)
+        self._converter = Converter(self._arm, self._reader, waiter, clock)
         self._market = Market(connection, self._arm, clock)
         self._checker = Checker(self._arm, self._reader, self._market)
 
@@ -126,6 +128,9 @@ class AzureCloud:
 
     def power(self, call: Call, machine: str, level: PowerLevel) -> None:
         self._switch.power(call, machine, level)
+
+    def convert_disks(self, call: Call, machine: str) -> None:
+        self._converter.convert_disks(call, machine)
 
     def delete(self, call: Call, claim: Claim) -> None:
         self._writer.delete(call, claim)

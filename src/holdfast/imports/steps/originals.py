@@ -25,9 +25,10 @@ from holdfast.engine import NotYet
 from holdfast.imports.actions import originals
 from holdfast.imports.extensions import extension_again
 from holdfast.imports.plan import ImportPlan
-from holdfast.imports.steps.case import Case, StepCall, cloud_of, is_made_here, plan_of_case, tagged, warn
+from holdfast.imports.steps.case import Case, StepCall, cloud_of, is_made_here, part_of, plan_of_case, tagged, warn
 from holdfast.machines import ledger
 from holdfast.machines.claims import claim_recreatable
+from holdfast.machines.ledger import Part
 
 __all__ = [
     "detach_original",
@@ -45,6 +46,7 @@ __all__ = [
     "restore_delete_options",
     "restore_power",
     "stop_original",
+    "take_in_converted_disks",
     "unmark_originals",
 ]  # fmt: skip
 
@@ -162,6 +164,18 @@ def restore_power(call: StepCall, case: Case) -> None:
         warn(call, case, f"{plan.machine} is not the machine that was imported any more; nothing was done to it.")
         return
     cloud.power(call, plan.machine, level_before(plan))
+
+
+def take_in_converted_disks(call: StepCall, case: Case) -> None:
+    """Mark the disks that Azure made of the original's blobs, and set them to outlive its machine object"""
+    cloud, plan = cloud_of(call, case), plan_of_case(call, case)
+    for role, document in originals(plan.facts):
+        if part_of(role) is Part.DISK:
+            cloud.mark(call, document.ref, call.services.owner.tags(OperationId(case.operation), role))
+    now = _as_planned(cloud.read(plan.machine), plan)
+    _require_its_parts(now, plan)
+    if plan.options.object_goes and (patch := detach_parts(now)):
+        cloud.patch(call, plan.machine, patch)
 
 
 def require_original_off(call: StepCall, case: Case, plan: ImportPlan) -> None:

@@ -6,6 +6,12 @@ machine itself; `recreated(facts)` composes the original again, for the ways bac
 
 from holdfast.clouds.azure.succession.cards import CardWish
 from holdfast.clouds.azure.succession.composing import Naming, Succession, SuccessionWish, successor
+from holdfast.clouds.azure.succession.converting import (
+    blobs_of,
+    converted,
+    expected_after_conversion,
+    expected_names,
+)
 from holdfast.clouds.azure.succession.machine import at_market, detach_parts, parts_of, recreated, restore_options
 from holdfast.clouds.azure.succession.network import with_pools, without_pools
 
@@ -15,7 +21,11 @@ __all__ = [
     "Succession",
     "SuccessionWish",
     "at_market",
+    "blobs_of",
+    "converted",
     "detach_parts",
+    "expected_after_conversion",
+    "expected_names",
     "parts_of",
     "recreated",
     "restore_options",

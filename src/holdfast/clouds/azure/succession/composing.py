@@ -46,6 +46,7 @@ class SuccessionWish:
     disks: DiskSource
     user_tags: dict[str, str] = field(default_factory=dict)
     cards: tuple[CardWish, ...] = ()  # empty: cards like the original's
+    snapshot_stems: dict[int | None, str] = field(default_factory=dict)  # by lun, where not the disk's own name
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def successor(facts: Facts, wish: SuccessionWish) -> Succession:
         if disk.document is None:
             raise ValueError("unmanaged disks have no succession")
         role = role_of_disk(disk.lun)
-        stem = disk.document.name
+        stem = wish.snapshot_stems.get(disk.lun, disk.document.name)
         early[role] = snapshot_of(disk.document, group, fitted(stem, f"-hf-{names.seed}-early"), tags)
         final[role] = snapshot_of(disk.document, group, fitted(stem, f"-hf-{names.seed}-final"), tags)
         if wish.disks is DiskSource.REATTACH:
