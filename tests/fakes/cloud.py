@@ -73,11 +73,6 @@ _IDENTITY = {
     PUBLIC_IPS: "resourceGuid",
 }
 _VERSION = "2024-07-01"
-_LEVELS = {
-    PowerLevel.RUNNING: Power.RUNNING,
-    PowerLevel.STOPPED: Power.STOPPED,
-    PowerLevel.DEALLOCATED: Power.DEALLOCATED,
-}
 
 
 @dataclass
@@ -170,11 +165,8 @@ class FakeCloud:
         if public_ip:
             address = self.ref(group, PUBLIC_IPS, f"{name}-ip")
             properties = {"publicIPAllocationMethod": "Static", "publicIPAddressVersion": "IPv4"}
-            self._put(
-                address,
-                PUBLIC_IPS,
-                {"location": self.location, "sku": {"name": "Standard"}, "properties": properties},
-            )
+            body = {"location": self.location, "sku": {"name": "Standard"}, "properties": properties}
+            self._put(address, PUBLIC_IPS, body)
             configuration["properties"]["publicIPAddress"] = {"id": address}
         card = self.ref(group, NICS, f"{name}-nic")
         self._put(card, NICS, {"location": self.location, "properties": {"ipConfigurations": [configuration]}})
@@ -420,11 +412,11 @@ class FakeCloud:
         with self._lock, self._faults("power", machine):
             self._must_be_machine(machine)
             now = self._power[machine.lower()]
-            if now is _LEVELS[level]:
+            if now is Power(level.value):
                 return
             if now is Power.DEALLOCATED:
                 self._allocate(self._stored(machine).body)
-            self._power[machine.lower()] = _LEVELS[level]
+            self._power[machine.lower()] = Power(level.value)
             self.events.append((f"power {level}", machine))
             self._look_for_twins(machine)
 
