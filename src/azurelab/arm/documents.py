@@ -132,6 +132,13 @@ def _leaf(field: Field) -> str:
 
 
 def _refused(rtype: ResourceType, field: Field, message: str) -> ArmError:
+    if rtype.body_error == "InvalidRequestFormat":  # the network provider tells the reason one level deeper
+        return ArmError(
+            400,
+            "InvalidRequestFormat",
+            "Cannot parse the request.",
+            details=[{"code": "InvalidJson", "message": message}],
+        )
     return ArmError(400, rtype.body_error, message, target=_leaf(field))
 
 

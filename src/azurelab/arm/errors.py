@@ -19,7 +19,8 @@ __all__ = [
 class ArmError(Exception):
     """One refusal as Azure words it. Raised before acceptance it is the answer; in an effect it ends the operation.
 
-    `headers` go out with the answer (for example Retry-After).
+    `headers` go out with the answer (for example Retry-After). `details` None: the body has none; the network provider
+    writes an empty list.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class ArmError(Exception):
         message: str,
         *,
         target: str | None = None,
-        details: Sequence[Mapping[str, Any]] = (),
+        details: Sequence[Mapping[str, Any]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(f"{status} {code}: {message}")
@@ -37,7 +38,7 @@ class ArmError(Exception):
         self.code = code
         self.message = message
         self.target = target
-        self.details = [dict(d) for d in details]
+        self.details = None if details is None else [dict(d) for d in details]
         self.headers = dict(headers or {})
 
     def error(self) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class ArmError(Exception):
         inner: dict[str, Any] = {"code": self.code, "message": self.message}
         if self.target is not None:
             inner["target"] = self.target
-        if self.details:
+        if self.details is not None:
             inner["details"] = self.details
         return inner
 
@@ -60,7 +61,7 @@ class ArmError(Exception):
             str(error.get("code", "InternalServerError")),
             str(error.get("message", "")),
             target=error.get("target"),
-            details=error.get("details", ()),
+            details=error.get("details"),
         )
 
 
@@ -91,10 +92,11 @@ def not_found(type_and_name: str, group: str | None) -> ArmError:
     )
 
 
-def parent_not_found(type_and_name: str, parent: str) -> ArmError:
+def parent_not_found(doing: str, types: str, parent_id: str) -> ArmError:
+    """`doing` = read, write, delete or action; `types` = 'virtualNetworks/subnets'."""
     return ArmError(
         404,
         "ParentResourceNotFound",
-        f"Failed to perform 'write' on resource(s) of type '{type_and_name}', because the parent resource "
-        f"'{parent}' could not be found.",
+        f"Failed to perform '{doing}' on resource(s) of type '{types}', because the parent resource '{parent_id}' "
+        f"could not be found.",
     )

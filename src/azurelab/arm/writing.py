@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.context import Context
 from azurelab.arm.documents import check_fields, merge_patch, merge_put, respell
-from azurelab.arm.errors import ArmError, conflict, parent_not_found
+from azurelab.arm.errors import ArmError, conflict
 from azurelab.arm.http import Call, Response
 from azurelab.arm.operations import Operation
 from azurelab.arm.polling import polling_headers
-from azurelab.arm.reading import stored
+from azurelab.arm.reading import check_parent, stored
 from azurelab.arm.store import Resource, Store, clone
-from azurelab.arm.types import Etags, Lro, Verb
+from azurelab.arm.types import NETWORK, Etags, Lro, Verb
 
 if TYPE_CHECKING:
     from azurelab.arm.protocol import Arm
@@ -25,9 +25,7 @@ def put(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any] | 
     with arm.lab.store.transaction():
         group = arm.check_group(ctx.id)
         before = arm.lab.store.get(ctx.id.text)
-        parent = ctx.id.parent
-        if parent is not None and arm.lab.store.get(parent.text) is None:
-            raise parent_not_found(ctx.type.name, parent.named())
+        check_parent(arm, ctx, "write")
         if before is None and group is not None and group.doc["properties"].get("provisioningState") == "Deleting":
             raise conflict(
                 "ResourceGroupBeingDeleted",
@@ -75,6 +73,7 @@ def delete(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any]
         arm.check_group(ctx.id)
         before = arm.lab.store.get(ctx.id.text)
         if before is None:
+            check_parent(arm, ctx, "delete")
             headers: dict[str, str] = {}
             arm.lab.throttle.spend(call, verb.bucket, headers)
             return Response(ctx.type.delete_missing, None, headers)
@@ -285,6 +284,8 @@ def _check_conditions(arm: Arm, ctx: Context, call: Call, before: Resource | Non
     match, none_match = call.headers.get("if-match"), call.headers.get("if-none-match")
     now = arm.etag(ctx.type, before) if before is not None else None
     if match is not None and (now is None or (match != "*" and now not in _tags(match))):
+        if ctx.type.flavor is NETWORK:
+            raise _network_mismatch(match, now, ctx.id.text)
         raise ArmError(
             412,
             "PreconditionFailed",
@@ -297,6 +298,15 @@ def _check_conditions(arm: Arm, ctx: Context, call: Call, before: Resource | Non
             "PreconditionFailed",
             f"The condition '{none_match}' in the If-None-Match header was not satisfied; '{ctx.id.named()}' exists.",
         )
+
+
+def _network_mismatch(match: str, now: str | None, resource_id: str) -> ArmError:
+    told = (
+        f"Etag provided in if-match header {match} does not match etag {now or ''} of resource {resource_id} in NRP "
+        f"data store."
+    )
+    details = [{"code": "PreconditionFailedEtagMismatch", "message": told}]
+    return ArmError(412, "PreconditionFailed", "Precondition failed.", details=details)
 
 
 def _check_not_going(arm: Arm, ctx: Context, before: Resource | None) -> None:

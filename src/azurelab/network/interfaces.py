@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource, Store
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import first_free_private, is_usable, mac_of, suffix_of
+from azurelab.network.errors import NetworkError
 from azurelab.network.parts import format_error, reference, referenced
 from azurelab.network.public_ips import give_address, is_dynamic, take_address, user_of
 from azurelab.network.spelling import SPELLING
@@ -59,7 +59,7 @@ def _prepare(ctx: Context) -> None:
     p = nic.properties
     given = p.get("ipConfigurations")
     if not given:
-        raise ArmError(
+        raise NetworkError(
             400,
             "NetworkInterfaceMustHaveIpConfiguration",  # (unverified)
             f"Network interface {nic.id} must have one or more IP configurations.",
@@ -72,7 +72,7 @@ def _prepare(ctx: Context) -> None:
         if not isinstance(config, dict) or not isinstance(config.get("name"), str):
             raise format_error(f"Resource name is missing in ipConfigurations of {nic.id}.", "ipConfigurations")
         if config["name"].lower() in names:
-            raise ArmError(
+            raise NetworkError(
                 400, "DuplicateResourceName", f"Resource {nic.id} has two child resources named {config['name']}."
             )
         names.add(config["name"].lower())
@@ -110,7 +110,7 @@ def _configuration(
     p = dict(config.get("properties") or {})
     subnet_id = reference(p, "subnet")
     if subnet_id is None:
-        raise ArmError(400, "SubnetNotSpecified", f"Subnet must be specified for IP configuration {config_id}.")
+        raise NetworkError(400, "SubnetNotSpecified", f"Subnet must be specified for IP configuration {config_id}.")
     subnet = referenced(ctx, subnet_id, nic.id)
     p["subnet"] = {"id": subnet.id if p["subnet"].get("id") is None else p["subnet"]["id"]}
     p.setdefault("privateIPAllocationMethod", "Dynamic")
@@ -125,7 +125,7 @@ def _configuration(
         pip = referenced(ctx, pip_id, nic.id)
         holder = user_of(ctx.store, pip.id)
         if holder is not None and holder.lower() != config_id.lower():
-            raise ArmError(
+            raise NetworkError(
                 400,
                 "PublicIPAddressInUse",
                 f"Resource {config_id} is referencing public IP address {pip.id} that is already allocated to resource "
@@ -178,7 +178,7 @@ def _private_address(
     if wanted is None or not static:
         free = first_free_private(prefixes, taken.keys() | taken_now)
         if free is None:
-            raise ArmError(
+            raise NetworkError(
                 400,
                 "SubnetIsFull",
                 f"Subnet {subnet.name} with address prefix {prefixes[0] if prefixes else ''} does not have enough "
@@ -188,20 +188,20 @@ def _private_address(
     text = str(wanted)
     usable = [u for u in (is_usable(n, text) for n in prefixes) if u is not None]
     if not usable:
-        raise ArmError(
+        raise NetworkError(
             400,
             "PrivateIPAddressNotInSubnet",
             f"Private static IP address {text} does not belong to the range of subnet prefix "
             f"{', '.join(map(str, prefixes))}.",
         )
     if not usable[0]:
-        raise ArmError(
+        raise NetworkError(
             400,
             "PrivateIPAddressInReservedRange",
             f"Private static IP address {text} falls within reserved IP range of subnet prefix {prefixes[0]}.",
         )
     if text in taken or text in taken_now:
-        raise ArmError(
+        raise NetworkError(
             400,
             "PrivateIPAddressIsAllocated",
             f"IP configuration {config_id} is using the private IP address {text} which is already allocated to "
@@ -218,13 +218,13 @@ def _check_networks(ctx: Context, nic: Resource, before: Resource | None) -> Non
 
     mine = networks(nic)
     if len(mine) > 1:
-        raise ArmError(
+        raise NetworkError(
             400,
             "SubnetsNotInSameVnet",
             f"All subnets referenced by resource {nic.id} must belong to the same virtual network.",
         )
     if before is not None and before.properties.get("virtualMachine") and networks(before) != mine:
-        raise ArmError(
+        raise NetworkError(
             400,
             "SubnetsNotInSameVnet",
             f"Virtual network of network interface {nic.id} cannot be changed while it is used by "
@@ -269,7 +269,7 @@ def _refuse_used(ctx: Context) -> None:
     nic = ctx.resource
     holder = (nic.properties.get("virtualMachine") or nic.properties.get("privateEndpoint") or {}).get("id")
     if holder:
-        raise ArmError(
+        raise NetworkError(
             400,
             "NicInUse",
             f"Network Interface {nic.id} is used by existing resource {holder}. In order to delete the network "

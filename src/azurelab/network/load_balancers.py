@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import first_free_private
+from azurelab.network.errors import NetworkError
 from azurelab.network.interfaces import configurations, private_addresses
 from azurelab.network.parts import absorb, decorate, embedded, reference, referenced
 from azurelab.network.public_ips import give_address, user_of
@@ -39,7 +39,7 @@ def frontends(ctx: Context, owner: Resource) -> list[dict[str, Any]]:
             pip = referenced(ctx, pip_id, owner.id)
             holder = user_of(ctx.store, pip.id)
             if holder is not None and holder.lower() != entry["id"].lower():
-                raise ArmError(
+                raise NetworkError(
                     400,
                     "PublicIPAddressInUse",
                     f"Resource {entry['id']} is referencing public IP address {pip.id} that is already allocated to "
@@ -81,7 +81,7 @@ def _complete_pool(ctx: Context, pool: Resource, before: Resource | None) -> Non
 def _pool_may_go(ctx: Context, pool: Resource) -> None:
     users = ctx.store.referring(pool.id)
     if users:
-        raise ArmError(
+        raise NetworkError(
             400,
             "InUseBackendAddressPoolCannotBeDeleted",
             f"Backend address pool {pool.id} is in use by {users[0].id} and cannot be deleted.",

@@ -10,17 +10,17 @@ from collections.abc import Callable
 from typing import Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource, clone
+from azurelab.network.errors import NetworkError
 
 __all__ = ["absorb", "decorate", "embedded", "format_error", "reference", "referenced"]
 
 Complete = Callable[[Context, Resource, Resource | None], None]
 
 
-def format_error(message: str, target: str | None = None) -> ArmError:
+def format_error(message: str, target: str | None = None) -> NetworkError:
     """The network provider's word for a body that it cannot read."""
-    return ArmError(400, "InvalidRequestFormat", message, target=target)
+    return NetworkError(400, "InvalidRequestFormat", message, target=target)
 
 
 def absorb(
@@ -50,7 +50,7 @@ def absorb(
         child_id = f"{parent.id}/{word}/{item['name']}"
         old = before.get(child_id.lower())
         if child_id.lower() in kept:
-            raise ArmError(
+            raise NetworkError(
                 400, "DuplicateResourceName", f"Resource {parent.id} has two child resources named {item['name']}."
             )
         kept.add(child_id.lower())
@@ -130,7 +130,7 @@ def referenced(ctx: Context, resource_id: str, by: str) -> Resource:
     """A resource that must exist and lie in the same region; InvalidResourceReference."""
     found = ctx.store.get(resource_id)
     if found is None:
-        raise ArmError(
+        raise NetworkError(
             400,
             "InvalidResourceReference",
             f"Resource {resource_id} referenced by resource {by} was not found. Please make sure that the referenced "

@@ -8,10 +8,10 @@ import uuid
 from typing import Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource, Store
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import FIRST_PUBLIC, LAST_PUBLIC, next_public
+from azurelab.network.errors import NetworkError
 from azurelab.network.spelling import SPELLING
 
 __all__ = ["PIP_TYPE", "TYPES", "give_address", "take_address", "user_of"]
@@ -40,7 +40,7 @@ def give_address(ctx: Context, pip: Resource) -> None:
     taken = {r.properties.get("ipAddress") for r in ctx.store.of_type(PIP_TYPE)}
     found = next_public(ctx.lab.loopback, int(ctx.store.setting(_POINTER, FIRST_PUBLIC)), {t for t in taken if t})
     if found is None:
-        raise ArmError(
+        raise NetworkError(
             400, "PublicIPCountLimitReached", "Cannot create more than 1778 public IP addresses for this subscription."
         )
     pip.properties["ipAddress"], position = found
@@ -66,11 +66,13 @@ def _prepare(ctx: Context) -> None:
     pip.doc["sku"] = sku = {"tier": "Regional", **sku}
     standard = str(sku.get("name", "")).lower() == "standard"
     if ctx.before is not None and str(ctx.before.doc["sku"]["name"]).lower() != str(sku["name"]).lower():
-        raise ArmError(400, "SkuCannotBeChangedOnUpdate", f"Sku for resource {pip.id} cannot be changed on an update.")
+        raise NetworkError(
+            400, "SkuCannotBeChangedOnUpdate", f"Sku for resource {pip.id} cannot be changed on an update."
+        )
     p.setdefault("publicIPAddressVersion", "IPv4")
     p["publicIPAllocationMethod"] = p.get("publicIPAllocationMethod") or ("Static" if standard else "Dynamic")
     if standard and is_dynamic(pip):
-        raise ArmError(
+        raise NetworkError(
             400,
             "PublicIPAddressSkuAllocationMethodMismatch",  # the words are Azure's, the code is (unverified)
             f"Standard SKU publicIPAddress {pip.id} must use Static allocation method.",
@@ -88,7 +90,7 @@ def _name_it(ctx: Context, pip: Resource) -> None:
     dns["fqdn"] = f"{dns['domainNameLabel']}.{pip.location}.cloudapp.azure.com".lower()
     for other in ctx.store.of_type(PIP_TYPE):
         if other.key != pip.key and (other.properties.get("dnsSettings") or {}).get("fqdn") == dns["fqdn"]:
-            raise ArmError(400, "DnsRecordInUse", f"DNS record {dns['fqdn']} is already used by another public IP.")
+            raise NetworkError(400, "DnsRecordInUse", f"DNS record {dns['fqdn']} is already used by another public IP.")
 
 
 def _finish(ctx: Context) -> None:
@@ -114,7 +116,7 @@ def _view(ctx: Context, pip: Resource) -> dict[str, Any]:
 def _refuse_used(ctx: Context) -> None:
     holder = user_of(ctx.store, ctx.id.text)
     if holder is not None:
-        raise ArmError(
+        raise NetworkError(
             400,
             "PublicIPAddressCannotBeDeleted",
             f"Public IP address {ctx.resource.id} can not be deleted since it is still allocated to resource {holder}. "
@@ -173,7 +175,7 @@ def _finish_prefix(ctx: Context) -> None:
         while any(a < start + size and start < b for a, b in taken):
             start += size
         if start + size > 4096:
-            raise ArmError(
+            raise NetworkError(
                 400, "PublicIPPrefixOutOfIpAddressesForAccount", "This lab has no free block of public addresses left."
             )
         prefix.hidden["block"] = [start, start + size]

@@ -6,9 +6,9 @@ import uuid
 from typing import Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
+from azurelab.network.errors import NetworkError
 from azurelab.network.parts import absorb, embedded
 from azurelab.network.spelling import SPELLING
 
@@ -49,7 +49,7 @@ def _refuse_used(ctx: Context) -> None:
     users = ctx.store.referring(ctx.id.text)
     if users:
         kind = "RouteTable" if ctx.type.name == _TABLE else "NatGateway"
-        raise ArmError(
+        raise NetworkError(
             400,
             f"InUse{kind}CannotBeDeleted",
             f"{kind} {ctx.resource.id} is in use and cannot be deleted. Subnets that use it: {users[0].id}.",

@@ -6,9 +6,9 @@ import uuid
 from typing import Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
+from azurelab.network.errors import NetworkError
 from azurelab.network.parts import absorb, embedded
 from azurelab.network.spelling import SPELLING
 
@@ -92,14 +92,14 @@ def _complete_rule(ctx: Context, rule: Resource, before: Resource | None) -> Non
     p = rule.properties
     priority = p.get("priority")
     if not isinstance(priority, int) or not 100 <= priority <= 4096:
-        raise ArmError(
+        raise NetworkError(
             400,
             "SecurityRuleInvalidPriority",
             f"Security rule has invalid Priority. Value provided: {priority} Allowed range 100-4096.",
         )
     for word in ("protocol", "access", "direction"):
         if not isinstance(p.get(word), str):
-            raise ArmError(
+            raise NetworkError(
                 400,
                 "SecurityRuleParameterContainsUnsupportedValue",
                 f"Required security rule parameters are missing for security rule with Id: {rule.id}. Security rule "
@@ -109,7 +109,7 @@ def _complete_rule(ctx: Context, rule: Resource, before: Resource | None) -> Non
     for other in ctx.store.children(parent, RULE_TYPE):
         q = other.properties
         if other.key != rule.key and q["priority"] == priority and q["direction"].lower() == p["direction"].lower():
-            raise ArmError(
+            raise NetworkError(
                 400,
                 "SecurityRuleConflict",
                 f"Security rule {rule.name} conflicts with rule {other.name}. Rules cannot have the same Priority and "
@@ -152,7 +152,7 @@ def _refuse_used(ctx: Context) -> None:
     if users:
         kind = "NetworkSecurityGroup" if ctx.type.name == NSG_TYPE else "ApplicationSecurityGroup"
         words = "Network security group" if ctx.type.name == NSG_TYPE else "Application security group"
-        raise ArmError(
+        raise NetworkError(
             400,
             f"InUse{kind}CannotBeDeleted",
             f"{words} {ctx.resource.id} cannot be deleted because it is in use by the following resources: "

@@ -6,10 +6,10 @@ import uuid
 from typing import Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import parse_prefix
+from azurelab.network.errors import NetworkError
 from azurelab.network.parts import absorb, embedded, format_error, reference, referenced
 from azurelab.network.spelling import SPELLING
 
@@ -35,12 +35,12 @@ def _prepare_vnet(ctx: Context) -> None:
     p = vnet.properties
     space = (p.get("addressSpace") or {}).get("addressPrefixes")
     if not space:
-        raise ArmError(
+        raise NetworkError(
             400, "NoAddressPrefixOrPoolProvided", f"No address prefix or pool has been provided for VNet {vnet.id}."
         )
     for text in space:
         if parse_prefix(text) is None:
-            raise ArmError(
+            raise NetworkError(
                 400,
                 "InvalidCIDRNotation",
                 f"The address prefix {text} in resource {vnet.id} has an invalid CIDR notation.",
@@ -111,7 +111,7 @@ def _complete_subnet(ctx: Context, subnet: Resource, before: Resource | None) ->
     mine = prefixes_of(subnet)
     texts = p.get("addressPrefixes") or [p.get("addressPrefix")]
     if not mine or len(mine) != len(texts):
-        raise ArmError(
+        raise NetworkError(
             400,
             "InvalidCIDRNotation",
             f"The address prefix {texts[0]} in resource {subnet.id} has an invalid CIDR notation.",
@@ -119,7 +119,7 @@ def _complete_subnet(ctx: Context, subnet: Resource, before: Resource | None) ->
     space = [parse_prefix(t) for t in vnet.properties["addressSpace"]["addressPrefixes"]]
     for prefix in mine:
         if not any(s is not None and s.version == prefix.version and prefix.subnet_of(s) for s in space):
-            raise ArmError(
+            raise NetworkError(
                 400,
                 "NetcfgSubnetRangeOutsideVnet",
                 f"Subnet '{subnet.name}' is not valid because its IP address range is outside the IP address range of "
@@ -127,14 +127,14 @@ def _complete_subnet(ctx: Context, subnet: Resource, before: Resource | None) ->
             )
     for other in ctx.store.children(vnet.id, SUBNET_TYPE):
         if other.key != subnet.key and any(a.overlaps(b) for a in mine for b in prefixes_of(other)):
-            raise ArmError(
+            raise NetworkError(
                 400,
                 "NetcfgSubnetRangesOverlap",
                 f"Subnet '{subnet.name}' is not valid because its IP address range overlaps with that of an existing "
                 f"subnet in virtual network '{vnet.name}'.",
             )
     if before is not None and prefixes_of(before) != mine and ctx.store.referring(subnet.id):
-        raise ArmError(
+        raise NetworkError(
             400,
             "InUsePrefixCannotBeDeleted",
             f"IpPrefix {prefixes_of(before)[0]} on Subnet {subnet.name} has active allocations and cannot be deleted.",
@@ -152,7 +152,7 @@ def _complete_subnet(ctx: Context, subnet: Resource, before: Resource | None) ->
 def _subnet_may_go(ctx: Context, subnet: Resource) -> None:
     users = _ip_configurations(ctx, subnet)
     if users:
-        raise ArmError(
+        raise NetworkError(
             400,
             "InUseSubnetCannotBeDeleted",
             f"Subnet {subnet.name} is in use by {users[0]['id']} and cannot be deleted. In order to delete the subnet, "
