@@ -245,11 +245,12 @@ def registry() -> Registry:
     from holdfast.engine import Registry
     from holdfast.imports.operations import KINDS, RECONCILERS
     from holdfast.imports.sweeping import WATCHES, nodes_being_changed
+    from holdfast.market.observing.purging import PURGE
     from holdfast.nodes.watching import node_watch
 
     return Registry(
         kinds=KINDS,
-        reconcilers=[*RECONCILERS, node_watch(nodes_being_changed)],
+        reconcilers=[*RECONCILERS, node_watch(nodes_being_changed), PURGE],
         watches=WATCHES,
     )
 
@@ -260,6 +261,7 @@ def everything() -> None:
     import holdfast.engine.tables
     import holdfast.imports.records
     import holdfast.machines.ledger
+    import holdfast.market.observing.tables
     import holdfast.nodes.records
     import holdfast.store.audit
     import holdfast.store.installation

@@ -13,6 +13,7 @@ from holdfast.api.access import Admin, TheHouse, Viewer
 from holdfast.core.errors import Conflict
 from holdfast.imports.records import ImportRow
 from holdfast.imports.states import ImportState
+from holdfast.market.observing.recording import prices_seen
 from holdfast.nodes.records import NodeRow
 from holdfast.nodes.states import NodeState
 from holdfast.store.audit import audit
@@ -104,6 +105,8 @@ def list_prices(name: str, location: str, house: TheHouse, caller: Viewer) -> li
     """Known prices in US dollars per hour; empty where no price source is configured."""
     caller.require_cloud(name)
     house.clouds.get(name)
+    prices = house.services.open_cloud(name).prices(location)
+    prices_seen(house.database, name, location, prices)
     return [
         {
             "size": price.size,
@@ -112,7 +115,7 @@ def list_prices(name: str, location: str, house: TheHouse, caller: Viewer) -> li
             "usd_per_hour": price.usd_per_hour,
             "read_at": shown.time_of(price.read_at),
         }
-        for price in house.services.open_cloud(name).prices(location)
+        for price in prices
     ]
 
 

@@ -38,6 +38,7 @@ class Inputs:
     quota: Quota
     missing_permissions: tuple[str, ...]
     exists: Callable[[str], bool]  # whether a resource of that id is there; one read
+    prices_read: tuple[Price, ...] = ()  # all of the region, of every system
 
 
 def gather(cloud: Cloud, machine: str, options: ImportOptions, us: Owner, now: datetime) -> Inputs:
@@ -52,6 +53,7 @@ def gather(cloud: Cloud, machine: str, options: ImportOptions, us: Owner, now: d
     actions = needed_actions(options, facts)
     group = facts.machine.ref[: facts.machine.ref.lower().index("/providers/")]
     os = str(facts.machine.get("properties.storageProfile.osDisk.osType", "Linux"))
+    prices = tuple(cloud.prices(location))
     return Inputs(
         cloud=cloud.name,
         us=us,
@@ -59,10 +61,11 @@ def gather(cloud: Cloud, machine: str, options: ImportOptions, us: Owner, now: d
         facts=facts,
         own_size=own,
         sizes=sizes,
-        prices=_book(cloud.prices(location), os),
+        prices=_book(prices, os),
         quota=_quota(cloud.headroom(location)),
         missing_permissions=tuple(cloud.missing_permissions(group, actions)),
         exists=lambda ref: cloud.read(ref) is not None,
+        prices_read=prices,
     )
 
 

@@ -25,6 +25,7 @@ from holdfast.imports.retention import FinishSpec, arm_retention, disarm_retenti
 from holdfast.imports.states import ImportState
 from holdfast.imports.undoing import UndoSpec
 from holdfast.machines.services import Services
+from holdfast.market.observing.recording import prices_seen
 from holdfast.nodes.records import NodeRow
 from holdfast.nodes.spec import parse_node_spec
 from holdfast.nodes.states import NodeState
@@ -92,6 +93,7 @@ class ImportService:
         agreed = agree_with_spec(options, parse_node_spec(told, network_kept=kept), given)
         agreed = checked(agreed, self._services.retention_floor_s)
         inputs = gather(self._open(cloud), machine, agreed, self._services.owner, self._services.clock.now())
+        prices_seen(self._database, cloud, str(inputs.facts.machine.body["location"]), inputs.prices_read)
         return plan_import(inputs, agreed, told, seed or short_hex(6))
 
     def configuration(self, cloud: str, machine: str) -> dict[str, Any]:

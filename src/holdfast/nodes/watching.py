@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
@@ -14,6 +15,8 @@ from holdfast.clouds.protocols import Observation, Power
 from holdfast.core.clock import Clock
 from holdfast.engine import Call, Reconciler
 from holdfast.machines.services import Services
+from holdfast.market.observing.folding import Kind
+from holdfast.market.observing.recording import Market, inside, looked, machines_live, region_of_location
 from holdfast.nodes.records import NodeRow, happened
 from holdfast.nodes.states import NodeEvent, NodeState
 from holdfast.store.audit import audit
@@ -76,10 +79,15 @@ def _watch_cloud(call: Call[Services], cloud: str, hands_off: HandsOff) -> None:
     call.check()
     with call.services.database.write() as session:
         busy = hands_off(session)
+        alive: list[Market] = []
         for row in session.scalars(select(NodeRow).where(NodeRow.cloud == cloud, _watched()).with_for_update()):
             # A node that changed since the list was asked for is judged by the next list, not by this one.
             if row.id not in busy and row.machine is not None and row.updated_at <= since:
-                _take_over(session, row, seen.get(row.machine.lower()), call.clock)
+                now_seen = seen.get(row.machine.lower())
+                _take_over(session, row, now_seen, call.clock)
+                if row.spot and now_seen is not None and _lives(row, now_seen):
+                    alive.append(_market_of(row))
+        inside(session, "markets that hold our machines", partial(machines_live, markets=alive, at=call.clock.now()))
 
 
 def _take_over(session: Session, row: NodeRow, seen: Observation | None, clock: Clock) -> None:
@@ -89,8 +97,19 @@ def _take_over(session: Session, row: NodeRow, seen: Observation | None, clock: 
     if seen is not None and verdict.reason is None and seen.power is Power.RUNNING:
         _refresh_addresses(row, seen, now)
     if verdict.event is not None and happened(row, verdict.event, now, reason=verdict.reason):
+        if verdict.event is NodeEvent.EVICTED:
+            lost = partial(looked, market=_market_of(row), kind=Kind.EVICTION, at=now, answered=False)
+            inside(session, f"the eviction of {row.id}", lost)
         told = {"from": before, "to": row.state, "reason": row.reason, "machine": row.machine}
         audit(session, now, "holdfast", "node.state", subject=row.id, **told)
+
+
+def _lives(row: NodeRow, seen: Observation) -> bool:
+    return row.state == NodeState.ACTIVE.value and seen.power is Power.RUNNING
+
+
+def _market_of(row: NodeRow) -> Market:
+    return Market(row.cloud, region_of_location(row.region), row.size or "", row.zone, row.spot)
 
 
 def _refresh_addresses(row: NodeRow, seen: Observation, now: datetime) -> None:

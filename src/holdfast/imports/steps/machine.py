@@ -8,6 +8,7 @@ from datetime import datetime
 from holdfast.clouds.azure.succession import at_market, with_pools, without_pools
 from holdfast.clouds.azure.succession.network import pools_of
 from holdfast.clouds.documents import Document, same_ref
+from holdfast.clouds.errors import CloudError, NoCapacity, QuotaExceeded
 from holdfast.clouds.protocols import Agent, Facts, Power, Probe
 from holdfast.core.errors import HoldfastError, Retry
 from holdfast.engine import NotYet
@@ -16,6 +17,7 @@ from holdfast.imports.plan import ImportPlan, LaunchMarket
 from holdfast.imports.records import Launched
 from holdfast.imports.steps.case import Case, StepCall, cloud_of, ensure_made, plan_of_case, remove_made, tagged
 from holdfast.imports.steps.originals import require_original_off
+from holdfast.market.observing.recording import Market, launch_answered, region_of_location
 
 __all__ = ["Proof", "ProofFailed", "addresses_of", "dissolve_machine", "join_pools", "launch_machine",
            "leave_pools_again", "machine_runs", "prove_machine", "recreate_extensions", "require_proof"]  # fmt: skip
@@ -44,7 +46,12 @@ def launch_machine(call: StepCall, market: LaunchMarket, case: Case) -> Launched
     require_original_off(call, case, plan)
     call.progress(None, str(market))
     machine = at_market(plan.succession.machine, market.size, market.zone, market.spot)
-    made = ensure_made(call, case, "machine", machine)
+    try:
+        made = ensure_made(call, case, "machine", machine)
+    except (NoCapacity, QuotaExceeded) as refusal:
+        _note_answer(call, case, plan, market, refusal)
+        raise
+    _note_answer(call, case, plan, market, None)
     return Launched(
         ref=made.ref,
         identity=made.identity,
@@ -54,6 +61,16 @@ def launch_machine(call: StepCall, market: LaunchMarket, case: Case) -> Launched
         spot=market.spot,
         launched_at=call.clock.now(),
     )
+
+
+def _note_answer(
+    call: StepCall, case: Case, plan: ImportPlan, market: LaunchMarket, refusal: CloudError | None
+) -> None:
+    """What the market answered, for its history; never fails the launch."""
+    region = region_of_location(plan.location)
+    asked = Market(case.cloud, region, market.size, market.zone, market.spot)
+    code = None if refusal is None else str(refusal.details.get("cloud_code") or refusal.code)
+    launch_answered(call.services.database, asked, call.clock.now(), call.key, code)
 
 
 def dissolve_machine(call: StepCall, market: LaunchMarket, case: Case) -> None:

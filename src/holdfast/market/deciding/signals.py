@@ -17,15 +17,27 @@ from holdfast.market.deciding.ages import BINS, Floats, bin_of
 from holdfast.market.deciding.forecast import Forecast
 
 __all__ = [
+    "CAPACITY_ANSWER",
     "EARNS_BELOW",
+    "EVICTION_BAND",
+    "HORIZON_MIN",
+    "PLACEMENT_SCORE",
+    "SIGNALS",
     "EvictionRecord",
     "Observation",
     "SignalScore",
     "forecast_of",
+    "said_by",
     "said_by_band",
     "said_by_placement_score",
 ]
 
+PLACEMENT_SCORE, EVICTION_BAND, CAPACITY_ANSWER = "placement-score", "eviction-band", "capacity-answer"
+SIGNALS = (PLACEMENT_SCORE, EVICTION_BAND, CAPACITY_ANSWER)
+
+# What a word from outside is taken to be about, and the horizon of `market replay --forecast`. The published study of
+# capacity answers is as good at 60 minutes as at once, nearly; a longer one gains more at high λ and is known later.
+HORIZON_MIN = 60.0
 # Known to the tuning set: at .2 a forecast gains .015 of J/J*, at .5 nothing. Above .4 it would mostly add noise.
 EARNS_BELOW = 0.40
 # Pseudo-counts of "knows nothing" in each row of each bin: a lucky signal needs some twenty outcomes to be believed.
@@ -109,6 +121,18 @@ def said_by_placement_score(score: str | None) -> bool | None:
 def said_by_band(band: str | None) -> bool | None:
     """The two lowest eviction bands say stays, the highest says drops, the middle nothing."""
     return {"0-5": True, "5-10": True, "20+": False}.get(band or "")
+
+
+def said_by(signal: str, said: str | None) -> bool | None:
+    """What a recorded word means for the next hour: True stays, False drops, None nothing.
+
+    A capacity answer is `answered` or `refused`. A signal that is not ours may say `stays` or `drops` (or 1, 0).
+    """
+    if signal == PLACEMENT_SCORE:
+        return said_by_placement_score(said)
+    if signal == EVICTION_BAND:
+        return said_by_band(said)
+    return {"answered": True, "stays": True, "1": True, "refused": False, "drops": False, "0": False}.get(said or "")
 
 
 def forecast_of(said: Sequence[bool | None], horizon_min: float, score: SignalScore) -> Forecast | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.core.errors import InvalidInput
-from holdfast.market.deciding.ages import BINS, Floats, bin_of
+from holdfast.market.deciding.ages import BINS, EDGES_MIN, Floats, bin_of
 
 __all__ = ["Forgetting", "MarketStates", "age_without_probes"]
 
@@ -90,6 +90,19 @@ class MarketStates:
         """A refused order or an error block: the streak is over (reference 7). Events are counted by probes only."""
         self.age_min[market] = 0.0
         self.answered[market] = False
+
+    def lived(self, market: int, minutes: float, probe_min: float) -> None:
+        """A machine of ours was there all the time since the last look: exposure in every bin that its age passed.
+
+        It counts as the answered probes, `probe_min` apart, that nobody needed to make.
+        """
+        begin, end = self.age_min[market], self.age_min[market] + minutes
+        upper = np.append(EDGES_MIN[1:], np.inf)
+        self.exposure_h[market] += np.clip(np.minimum(upper, end) - np.maximum(EDGES_MIN, begin), 0.0, None) / 60.0
+        self.age_min[market] = end
+        self.answers[market] += minutes / probe_min
+        self.probes[market] += minutes / probe_min
+        self.answered[market] = True
 
     def take(self, markets: Sequence[int]) -> MarketStates:
         """The states of some of the markets, copied."""
