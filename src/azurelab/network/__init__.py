@@ -15,6 +15,7 @@ def open_room(lab: Lab) -> Room:
         inner,
         interfaces,
         load_balancers,
+        lookups,
         public_ips,
         routing_tables,
         security_groups,
@@ -31,4 +32,5 @@ def open_room(lab: Lab) -> Room:
         application_gateways,
         routing_tables,
     )
-    return Room(types=[t for module in modules for t in module.TYPES], routes=inner.inner_routes(lab))
+    routes = [*inner.inner_routes(lab), *lookups.lookup_routes(lab)]
+    return Room(types=[t for module in modules for t in module.TYPES], routes=routes)

@@ -16,6 +16,7 @@ from azurelab.arm.context import Context
 from azurelab.arm.store import Resource, Store
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import first_free_private, is_usable, mac_of, suffix_of
+from azurelab.network.effective import ACTIONS
 from azurelab.network.errors import NetworkError
 from azurelab.network.parts import format_error, reference, referenced
 from azurelab.network.public_ips import give_address, is_dynamic, take_address, user_of
@@ -98,6 +99,10 @@ def _prepare(ctx: Context) -> None:
     p.setdefault("tapConfigurations", [])
     p.setdefault("nicType", "Standard")
     p.setdefault("vnetEncryptionSupported", False)
+    p.setdefault("allowPort25Out", True)
+    p.setdefault("defaultOutboundConnectivityEnabled", False)
+    for word in ("auxiliaryMode", "auxiliarySku"):
+        p.setdefault(word, "None")
     if p.get("virtualMachine"):
         p["macAddress"] = mac_of(network_guid(ctx.store, nic), done[0]["properties"]["privateIPAddress"])
 
@@ -328,6 +333,7 @@ NICS = ResourceType(
     delete=Verb(
         existing=202, lro=Lro.BOTH, seconds=10, quick=True, prepare=_refuse_used, finish=_after_delete, empty=True
     ),
+    actions=ACTIONS,
     etags=Etags.WEAK,
     readonly=(
         "properties.resourceGuid",

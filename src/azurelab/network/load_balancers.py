@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.store import Resource
+from azurelab.arm.store import Resource, clone
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import first_free_private
 from azurelab.network.errors import NetworkError
@@ -75,7 +75,14 @@ def _complete_nat(ctx: Context, rule: Resource, before: Resource | None) -> None
 
 
 def _complete_pool(ctx: Context, pool: Resource, before: Resource | None) -> None:
-    pool.properties.pop("backendIPConfigurations", None)
+    p = pool.properties
+    for word in ("backendIPConfigurations", "loadBalancingRules", "outboundRules", "inboundNatRules"):
+        p.pop(word, None)  # shown from what names the pool
+    p["loadBalancerBackendAddresses"] = [
+        {**clone(a), "properties": dict(a.get("properties") or {})}
+        for a in p.get("loadBalancerBackendAddresses") or ()
+        if isinstance(a, dict)
+    ]
 
 
 def _pool_may_go(ctx: Context, pool: Resource) -> None:
@@ -98,6 +105,58 @@ def _prepare(ctx: Context) -> None:
     absorb(ctx, "inboundNatRules", NAT_TYPE, _complete_nat, lambda c, r: None)
     for word in _LISTS:
         p[word] = decorate(lb, word, p.get(word))
+        for entry in p[word]:
+            _complete_entry(word, entry["properties"])
+    _check_own_references(ctx, lb)
+
+
+def _complete_entry(word: str, p: dict[str, Any]) -> None:
+    """The defaults that Azure shows in rules and probes."""
+    if word == "probes":
+        p.setdefault("intervalInSeconds", 15)
+        p.setdefault("numberOfProbes", 2)
+        p.setdefault("probeThreshold", 1)
+        return
+    p.setdefault("enableTcpReset", False)
+    p.setdefault("idleTimeoutInMinutes", 4)
+    if word == "outboundRules":
+        p.setdefault("allocatedOutboundPorts", 0)
+        return
+    for name in ("enableFloatingIP", "enableDestinationServiceEndpoint", "allowBackendPortConflict"):
+        p.setdefault(name, False)
+    if word == "loadBalancingRules":
+        p.setdefault("loadDistribution", "Default")
+        p.setdefault("disableOutboundSnat", False)
+        pool = p.get("backendAddressPool")
+        if pool is not None:
+            p.setdefault("backendAddressPools", [dict(pool)])
+
+
+def _named_by(p: dict[str, Any]) -> Iterator[str]:
+    """Ids of the balancer's own parts that a rule names."""
+    for word in ("frontendIPConfiguration", "backendAddressPool", "probe"):
+        if reference(p, word) is not None:
+            yield str(p[word]["id"])
+    for word in ("frontendIPConfigurations", "backendAddressPools"):
+        for item in p.get(word) or ():
+            if isinstance(item, dict) and item.get("id"):
+                yield str(item["id"])
+
+
+def _check_own_references(ctx: Context, lb: Resource) -> None:
+    """Rules name parts that the balancer has; InvalidResourceReference."""
+    own = {e["id"].lower() for word in ("frontendIPConfigurations", "probes") for e in lb.properties.get(word) or ()}
+    own |= {r.key for r in ctx.store.children(lb.id, POOL_TYPE)}
+    for word in ("loadBalancingRules", "outboundRules", "inboundNatPools"):
+        for entry in lb.properties[word]:
+            for wanted in _named_by(entry["properties"]):
+                if wanted.lower() not in own:
+                    raise NetworkError(
+                        400,
+                        "InvalidResourceReference",
+                        f"Resource {wanted} referenced by resource {entry['id']} was not found. Please make sure that "
+                        f"the referenced resource exists, and that both resources are in the same region.",
+                    )
 
 
 def _members(ctx: Context, pool: Resource) -> list[dict[str, str]]:
@@ -115,9 +174,12 @@ def _members(ctx: Context, pool: Resource) -> list[dict[str, str]]:
 
 def _view_pool(ctx: Context, pool: Resource) -> dict[str, Any]:
     members = _members(ctx, pool)
-    if not members:
-        return pool.doc
-    return {**pool.doc, "properties": {**pool.properties, "backendIPConfigurations": members}}
+    lb = ctx.store.get(pool.id.rsplit("/backendAddressPools/", 1)[0])
+    words = ("loadBalancingRules", "outboundRules")
+    back = _named_in(pool.id, {word: lb.properties.get(word) or [] for word in words}) if lb is not None else {}
+    if members:
+        back["backendIPConfigurations"] = members
+    return {**pool.doc, "properties": {**pool.properties, **back}} if back else pool.doc
 
 
 def _view_nat(ctx: Context, rule: Resource) -> dict[str, Any]:
@@ -130,29 +192,34 @@ def _view_nat(ctx: Context, rule: Resource) -> dict[str, Any]:
 def _view(ctx: Context, lb: Resource) -> dict[str, Any]:
     etag = ctx.lab.arm.etag(LBS, lb)
     nat = embedded(ctx, lb, NAT_TYPE, etag, _view_nat)
-    fronts = []
-    for entry in lb.properties.get("frontendIPConfigurations") or ():
-        at = entry["id"].lower()
-        back = {
-            word: mine
-            for word, items in (("inboundNatRules", nat), ("loadBalancingRules", lb.properties["loadBalancingRules"]))
-            if (mine := [{"id": i["id"]} for i in items if _front_of(i) == at])
-        }
-        fronts.append({**entry, "etag": etag, "properties": {**entry["properties"], **back}})
+    rules = {"inboundNatRules": nat, **{word: lb.properties.get(word) or [] for word in _LISTS if word != "probes"}}
+
+    def shown(entry: dict[str, Any], *words: str) -> dict[str, Any]:
+        back = _named_in(entry["id"], {word: rules[word] for word in words})
+        return {**entry, "etag": etag, "properties": {**entry["properties"], **back}}
+
+    fronts = lb.properties.get("frontendIPConfigurations") or ()
     return {
         **lb.doc,
         "properties": {
             **lb.properties,
-            "frontendIPConfigurations": fronts,
+            "frontendIPConfigurations": [shown(e, *rules) for e in fronts],
             "backendAddressPools": embedded(ctx, lb, POOL_TYPE, etag, _view_pool),
             "inboundNatRules": nat,
             **{word: [{**i, "etag": etag} for i in lb.properties.get(word) or ()] for word in _LISTS},
+            "probes": [shown(e, "loadBalancingRules") for e in lb.properties.get("probes") or ()],
         },
     }
 
 
-def _front_of(item: dict[str, Any]) -> str:
-    return str((item["properties"].get("frontendIPConfiguration") or {}).get("id", "")).lower()
+def _named_in(part_id: str, rules: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """`{"loadBalancingRules": [{"id": …}]}`: which rules name this part of the balancer."""
+    at = part_id.lower()
+    return {
+        word: mine
+        for word, items in rules.items()
+        if (mine := [{"id": i["id"]} for i in items if at in {n.lower() for n in _named_by(i["properties"])}])
+    }
 
 
 def _drop_children(ctx: Context) -> None:

@@ -79,6 +79,7 @@ def _prepare(ctx: Context) -> None:
         )
     p.setdefault("idleTimeoutInMinutes", 4)
     p.setdefault("ipTags", [])
+    p.setdefault("ddosSettings", {}).setdefault("protectionMode", "VirtualNetworkInherited")
     p.setdefault("resourceGuid", str(uuid.uuid4()))
     _name_it(ctx, pip)
 

@@ -1,4 +1,4 @@
-"""Microsoft.Network/virtualNetworks and their subnets. Peerings are kept as data; packets do not follow them."""
+"""Microsoft.Network/virtualNetworks and their subnets. Peerings know their other half; packets do not follow them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.store import Resource
+from azurelab.arm.store import Resource, clone
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import parse_prefix
 from azurelab.network.errors import NetworkError
@@ -50,8 +50,9 @@ def _prepare_vnet(ctx: Context) -> None:
         p["dhcpOptions"].setdefault("dnsServers", [])
     p.setdefault("enableDdosProtection", False)
     p.setdefault("enableVmProtection", False)
+    p.setdefault("privateEndpointVNetPolicies", "Disabled")
     absorb(ctx, "subnets", SUBNET_TYPE, _complete_subnet, _subnet_may_go)
-    absorb(ctx, "virtualNetworkPeerings", PEERING_TYPE, lambda c, child, old: None, lambda c, r: None)
+    absorb(ctx, "virtualNetworkPeerings", PEERING_TYPE, _complete_peering, lambda c, r: None)
 
 
 def _view_vnet(ctx: Context, vnet: Resource) -> dict[str, Any]:
@@ -144,9 +145,27 @@ def _complete_subnet(ctx: Context, subnet: Resource, before: Resource | None) ->
         if wanted is not None:
             referenced(ctx, wanted, subnet.id)
     p.pop("ipConfigurations", None)
-    p.setdefault("delegations", [])
+    p["delegations"] = [_delegation(subnet, d) for d in p.get("delegations") or ()]
+    for endpoint in p.get("serviceEndpoints") or ():
+        if isinstance(endpoint, dict):
+            endpoint["provisioningState"] = "Succeeded"
+            endpoint.setdefault("locations", ["*"])
     p.setdefault("privateEndpointNetworkPolicies", "Enabled" if ctx.api_version < "2022" else "Disabled")
     p.setdefault("privateLinkServiceNetworkPolicies", "Enabled")
+
+
+def _delegation(subnet: Resource, given: Any) -> dict[str, Any]:
+    """A delegation as Azure shows it: with an id and the actions that the service may take."""
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+        raise format_error(f"Resource name is missing in delegations of {subnet.id}.", "delegations")
+    properties = {**(given.get("properties") or {}), "provisioningState": "Succeeded"}
+    properties.setdefault("actions", ["Microsoft.Network/virtualNetworks/subnets/join/action"])
+    return {
+        "name": given["name"],
+        "id": f"{subnet.id}/delegations/{given['name']}",
+        "type": f"{SUBNET_TYPE}/delegations",
+        "properties": properties,
+    }
 
 
 def _subnet_may_go(ctx: Context, subnet: Resource) -> None:
@@ -177,10 +196,22 @@ def _prepare_subnet(ctx: Context) -> None:
 
 
 def _view_subnet(ctx: Context, subnet: Resource) -> dict[str, Any]:
-    users = _ip_configurations(ctx, subnet)
-    if not users:
+    users, delegations = _ip_configurations(ctx, subnet), subnet.properties.get("delegations")
+    if not users and not delegations:
         return subnet.doc
-    return {**subnet.doc, "properties": {**subnet.properties, "ipConfigurations": users}}
+    properties = dict(subnet.properties)
+    if users:
+        properties["ipConfigurations"] = users
+    if delegations:
+        etag = ctx.lab.arm.etag(SUBNETS, subnet)
+        properties["delegations"] = [{**d, "etag": etag} for d in delegations]
+    return {**subnet.doc, "properties": properties}
+
+
+def _for_service(ctx: Context) -> None:
+    """Policies of the named service are prepared: that service puts nothing into subnets of this lab."""
+    if not isinstance(ctx.body, dict) or not ctx.body.get("serviceName"):
+        raise format_error("Value for parameter serviceName is missing.", "serviceName")
 
 
 def _refuse_used_subnet(ctx: Context) -> None:
@@ -197,6 +228,10 @@ SUBNETS = ResourceType(
     flavor=NETWORK,
     put=Verb(lro=Lro.AAO, seconds=4, quick=True, prepare=_prepare_subnet, state="Updating"),
     delete=Verb(existing=202, lro=Lro.BOTH, seconds=10, quick=True, prepare=_refuse_used_subnet, empty=True),
+    actions={
+        word: Verb(existing=202, lro=Lro.BOTH, seconds=3, quick=True, prepare=_for_service, empty=True)
+        for word in ("prepareNetworkPolicies", "unprepareNetworkPolicies")
+    },
     etags=Etags.WEAK,
     parent_etag=True,
     located=False,
@@ -215,22 +250,59 @@ SUBNETS = ResourceType(
 )
 
 
-def _prepare_peering(ctx: Context) -> None:
-    if reference(ctx.resource.properties, "remoteVirtualNetwork") is None:
+def _complete_peering(ctx: Context, peering: Resource, before: Resource | None) -> None:
+    p = peering.properties
+    remote = reference(p, "remoteVirtualNetwork")
+    if remote is None:
         raise format_error("The remote virtual network of a peering is missing.", "remoteVirtualNetwork")
-    ctx.resource.properties.setdefault("peeringState", "Initiated")
+    other = referenced(ctx, remote, peering.id)
+    own_id = peering.id.rsplit("/virtualNetworkPeerings/", 1)[0]
+    for word, value in (("allowVirtualNetworkAccess", True), ("allowForwardedTraffic", False),
+                        ("allowGatewayTransit", False), ("useRemoteGateways", False),
+                        ("doNotVerifyRemoteGateways", False), ("peerCompleteVnets", True)):  # fmt: skip
+        p.setdefault(word, value)
+    for word in ("remoteAddressSpace", "remoteVirtualNetworkAddressSpace"):
+        p[word] = clone(other.properties["addressSpace"])
+    p.setdefault("routeServiceVips", {})
+    p.setdefault("resourceGuid", str(uuid.uuid4()))
+    back = [
+        r
+        for r in ctx.store.children(other.id, PEERING_TYPE)
+        if str(r.properties["remoteVirtualNetwork"]["id"]).lower() == own_id.lower()
+    ]
+    p["peeringState"] = "Connected" if back else "Initiated"
+    p["peeringSyncLevel"] = "FullyInSync" if back else "LocalNotInSync"
+    for r in back:
+        with ctx.edit(r.id) as partner:
+            partner.properties.update(peeringState="Connected", peeringSyncLevel="FullyInSync")
+
+
+def _prepare_peering(ctx: Context) -> None:
+    _complete_peering(ctx, ctx.resource, ctx.before)
+
+
+def _part_partners(ctx: Context) -> None:
+    """A peering that lost its other half is disconnected."""
+    own_id = ctx.id.text.rsplit("/virtualNetworkPeerings/", 1)[0]
+    gone = ctx.found
+    if gone is None:
+        return
+    for r in ctx.store.children(str(gone.properties["remoteVirtualNetwork"]["id"]), PEERING_TYPE):
+        if str(r.properties["remoteVirtualNetwork"]["id"]).lower() == own_id.lower():
+            with ctx.edit(r.id) as partner:
+                partner.properties["peeringState"] = "Disconnected"
 
 
 PEERINGS = ResourceType(
     name=PEERING_TYPE,
     flavor=NETWORK,
     put=Verb(lro=Lro.AAO, seconds=4, quick=True, prepare=_prepare_peering, state="Updating"),
-    delete=Verb(existing=202, lro=Lro.BOTH, seconds=4, quick=True, empty=True),
+    delete=Verb(existing=202, lro=Lro.BOTH, seconds=4, quick=True, finish=_part_partners, empty=True),
     etags=Etags.WEAK,
     parent_etag=True,
     located=False,
     in_resources_list=False,
-    readonly=("properties.provisioningState", "properties.peeringState"),
+    readonly=("properties.provisioningState", "properties.peeringState", "properties.resourceGuid"),
     body_error="InvalidRequestFormat",
     spelling=SPELLING,
     delete_order=64,
