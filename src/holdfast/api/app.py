@@ -7,7 +7,7 @@ import time
 from fastapi import FastAPI
 
 import holdfast
-from holdfast.api import clouds, health, imports, machines, nodes, operations, tokens
+from holdfast.api import clouds, health, imports, machines, market, nodes, operations, tokens
 from holdfast.api.problems import add_handlers
 from holdfast.api.spot import routes as spot
 from holdfast.wiring import House
@@ -26,7 +26,7 @@ def make_app(house: House) -> FastAPI:
     )
     app.state.house = house
     app.state.began = time.monotonic()
-    for one in (health, clouds, machines, imports, nodes, operations, tokens):
+    for one in (health, clouds, machines, imports, nodes, operations, market, tokens):
         app.include_router(one.router)
     app.include_router(spot.router)
     add_handlers(app)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import typer
 
-from holdfast.cli import market_replay, market_tables
+from holdfast.cli import market_history, market_replay, market_tables
 from holdfast.core.errors import HoldfastError, InvalidInput
 from holdfast.market.deciding.policies import POLICY_NAMES
 from holdfast.market.deciding.sizes import (
@@ -32,7 +32,7 @@ from holdfast.market.deciding.sizes.wish import wish_from_vm_sizes
 from holdfast.market.observing.ondemand import bundled_on_demand
 from holdfast.market.observing.retail_prices import fetch_price_book
 
-__all__ = ["MachineFacts", "MarketSources", "app", "sizes_for"]
+__all__ = ["HistoryWish", "MachineFacts", "MarketSources", "app", "sizes_for"]
 
 app = typer.Typer(name="market", help="Which size, which zone, spot or on-demand, and the proof.", no_args_is_help=True)
 
@@ -51,6 +51,17 @@ class MachineFacts:
 
 
 @dataclass(frozen=True)
+class HistoryWish:
+    """Which part of what was recorded: names are those of `GET /v1/market/history`."""
+
+    cloud: str | None = None
+    region: str | None = None
+    since: str | None = None
+    until: str | None = None
+    os: str | None = None
+
+
+@dataclass(frozen=True)
 class MarketSources:
     """Where `market sizes` reads what no file was given for. The wiring puts one into Typer's context object.
 
@@ -60,7 +71,9 @@ class MarketSources:
     machine: Callable[[str], MachineFacts]
     sizes: Callable[[str], list[Size]]
     prices: Callable[[str, str], PriceBook]
-    history: Callable[[str | None], list[dict[str, Any]]] | None = None  # rows of what was recorded, of one region
+    history: Callable[[HistoryWish], list[dict[str, Any]]] | None = None  # rows of what was recorded
+    signals: Callable[[], list[dict[str, Any]]] | None = None  # one object for each signal
+    tell: Callable[[str | None, list[Any]], int] | None = None  # writes words of signals down; how many were noted
 
 
 @contextmanager
@@ -146,20 +159,58 @@ def export_history_command(
     context: typer.Context,
     traces: Path | None = typer.Option(None, "--traces", help="Convert this folder instead of what was recorded."),
     pools: Path | None = typer.Option(None, "--pools", help="Which pools of the folder, as for replay."),
-    region: str | None = typer.Option(None, "--region", help="Only this region of what was recorded."),
+    region: str | None = typer.Option(None, "--region", help="Only this region."),
+    since: str | None = typer.Option(None, "--since", help="From this time on: 2026-01-31T12:00:00Z, a day, or 30d."),
+    until: str | None = typer.Option(None, "--until", help="Up to this time, exclusive."),
+    cloud: str | None = typer.Option(None, "--cloud", help="Which cloud's, where several have a history."),
+    os: str | None = typer.Option(None, "--os", help="Whose prices: linux (default) or windows."),
     out: Path | None = typer.Option(None, "--out", help="A .csv or .json file; default: CSV on stdout."),
 ) -> None:
     """Write history in the format that `market replay` reads: what Holdfast recorded, or a folder of traces."""
     with errors_shown():
         if traces is not None:
-            count = market_replay.export_history(market_replay.read_pools(traces, pools, None), out)
+            unfit = {"--since": since, "--until": until, "--cloud": cloud, "--os": os}
+            if any(unfit.values()):
+                named = next(name for name, value in unfit.items() if value)
+                raise InvalidInput(field=named, problem="is for what Holdfast recorded; cut a folder with --pools")
+            count = market_history.export_pools(market_replay.read_pools(traces, pools, None), region, out)
+        elif pools is not None:
+            raise InvalidInput(field="--pools", problem="names parts of a folder: give --traces too")
         else:
             history = _wired(context.find_object(MarketSources), "--traces").history
             if history is None:
                 raise InvalidInput(field="--traces", problem="nothing is recorded here; name a folder of traces")
-            count = market_replay.write_rows(history(region), out)
+            rows = history(HistoryWish(cloud, region, since, until, os))
+            count = market_history.export_recorded(rows, out, lambda text: typer.echo(text, err=True))
         if out is not None:
             typer.echo(f"{count} rows written to {out}")
+
+
+@app.command("signals")
+def signals_command(
+    context: typer.Context,
+    tell: Path | None = typer.Option(
+        None, "--tell", help="Write down words from a JSON file first: [{region, size, zone, signal, said}]."
+    ),
+    cloud: str | None = typer.Option(None, "--cloud", help="Whose markets --tell is about; default: the only cloud."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON list."),
+) -> None:
+    """How often was each outside signal wrong, beyond what age tells, and has it earned its use?"""
+    with errors_shown(as_json):
+        sources = _wired(context.find_object(MarketSources), "market signals")
+        if sources.signals is None or sources.tell is None:
+            raise InvalidInput(field="market signals", problem="nothing is recorded here")
+        if tell is not None:
+            words = _read_json(tell, "--tell")
+            if not isinstance(words, list):
+                raise InvalidInput(field="--tell", problem="expected a JSON list of {region, size, zone, signal, said}")
+            noted = sources.tell(cloud, words)
+            typer.echo(f"{noted} markets noted", err=True)
+        told = sources.signals()
+        if as_json:
+            typer.echo(json.dumps(told, indent=2))
+        else:
+            market_history.print_signals(told)
 
 
 def _sizes(

@@ -1,4 +1,4 @@
-"""`market replay` and `market export-history`: reading options, showing progress, printing. Needs no server."""
+"""`market replay`: reading options, showing progress, printing. Needs no server."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from holdfast.market.deciding.replay.pool import Pool
 from holdfast.market.deciding.replay.replaying import Setting
 from holdfast.market.deciding.state import Forgetting
 from holdfast.market.deciding.terms import Terms
-from holdfast.market.observing.history import rows_of_pool, write_csv, write_json
 from holdfast.market.observing.pools import find_pools, pools_from_file
 
-__all__ = ["DEFAULT_POLICIES", "export_history", "read_downtime", "read_window", "run_replay"]
+__all__ = ["DEFAULT_POLICIES", "print_benchmark", "read_downtime", "read_pools", "read_window", "run_replay"]
 
 DEFAULT_POLICIES = ("on-demand", "documented", "p1", "p3", "p5")
 
@@ -187,20 +186,3 @@ def _pool_table(result: Benchmark) -> Table:
             *(f"{o.j / best:.3f}" if best > 0 else "unknown" for o in entry.outcomes),
         )
     return table
-
-
-def export_history(pools: list[Pool], out: Path | None) -> int:
-    """Write pools as a history; the format follows the file's ending. Returns the number of rows."""
-    rows = [row for pool in pools for row in rows_of_pool(pool)]
-    return write_rows(rows, out)
-
-
-def write_rows(rows: list[dict[str, Any]], out: Path | None) -> int:
-    if out is None:
-        import sys
-
-        return write_csv(rows, sys.stdout)
-    if out.suffix not in (".csv", ".json"):
-        raise InvalidInput(field="--out", problem=f"{out} ends neither in .csv nor in .json")
-    with out.open("w", encoding="utf-8", newline="") as into:
-        return write_csv(rows, into) if out.suffix == ".csv" else write_json(rows, into)

@@ -13,7 +13,7 @@ __all__ = ["market_sources"]
 
 def market_sources(terminal: Terminal) -> MarketSources:
     """Asks nothing until it is asked: a replay needs no server."""
-    from holdfast.cli.market import MachineFacts, MarketSources
+    from holdfast.cli.market import HistoryWish, MachineFacts, MarketSources
     from holdfast.cli.tables import address
     from holdfast.core.errors import NotFound
     from holdfast.market.deciding.sizes import PriceBook, Size, sizes_from_azure_skus, traits_of
@@ -55,4 +55,17 @@ def market_sources(terminal: Terminal) -> MarketSources:
         nics = [{"id": nic["ref"], **nic["body"]} for nic in facts["nics"]]
         return MachineFacts(traits=traits_of(vm, disks, nics, own), own=own)
 
-    return MarketSources(machine=machine, sizes=sizes, prices=prices)
+    def history(wanted: HistoryWish) -> list[dict[str, Any]]:
+        told = terminal.client.get("/v1/market/history", **{k: v for k, v in vars(wanted).items() if v is not None})
+        rows: list[dict[str, Any]] = told["rows"]
+        return rows
+
+    def signals() -> list[dict[str, Any]]:
+        told: list[dict[str, Any]] = terminal.client.get("/v1/market/signals")
+        return told
+
+    def tell(cloud: str | None, words: list[Any]) -> int:
+        body = {"cloud": cloud or only_cloud(), "words": words}
+        return int(terminal.client.post("/v1/market/words", body)["noted"])
+
+    return MarketSources(machine=machine, sizes=sizes, prices=prices, history=history, signals=signals, tell=tell)

@@ -45,10 +45,13 @@ def read_rows(text: str, source: str) -> list[Row]:
     return list(reader)
 
 
-def pools_of_history(rows: Sequence[Row], source: str, forecast: str | None = None) -> list[Pool]:
+def pools_of_history(
+    rows: Sequence[Row], source: str, forecast: str | None = None, price: float | None = None
+) -> list[Pool]:
     """One pool for each region. All markets start at the region's earliest row and end at its latest.
 
-    Raises InvalidInput for rows without a price: a price that is not known is not 0, and a replay needs one.
+    `price`: a constant fraction of on-demand instead of the rows' own. Raises InvalidInput for rows without a price: a
+    price that is not known is not 0, and a replay needs one.
     """
     regions: dict[str, dict[str, list[tuple[float, Row]]]] = {}
     for number, row in enumerate(rows, start=1):
@@ -61,10 +64,16 @@ def pools_of_history(rows: Sequence[Row], source: str, forecast: str | None = No
         regions.setdefault(str(row.get("region") or "region"), {}).setdefault(market, []).append((at, row))
     if not regions:
         raise InvalidInput(field=source, problem="the history has no rows")
-    return [_pool(source, region, markets, forecast) for region, markets in sorted(regions.items())]
+    return [_pool(source, region, markets, forecast, price) for region, markets in sorted(regions.items())]
 
 
-def _pool(source: str, region: str, markets: dict[str, list[tuple[float, Row]]], forecast: str | None) -> Pool:
+def _pool(
+    source: str,
+    region: str,
+    markets: dict[str, list[tuple[float, Row]]],
+    forecast: str | None,
+    constant: float | None,
+) -> Pool:
     for looks in markets.values():
         looks.sort(key=lambda look: look[0])
     start = min(looks[0][0] for looks in markets.values())
@@ -77,7 +86,8 @@ def _pool(source: str, region: str, markets: dict[str, list[tuple[float, Row]]],
         rows = [row for _, row in markets[name]]
         answers = np.array([int(r["available"]) > 0 for r in rows])
         up.append(minute_availability(at_s, answers, minutes))
-        price.append(held(at_s, np.array([_price(r, f"{source} {name}") for r in rows]), minutes))
+        told = [_price(r, f"{source} {name}") if constant is None else float(constant) for r in rows]
+        price.append(held(at_s, np.array(told), minutes))
         if forecast is not None:
             said = np.array([_said(r, forecast, f"{source} {name}") for r in rows], dtype=np.float64)
             stays.append(held(at_s, said, minutes))

@@ -90,7 +90,7 @@ def blocks_now(session: Session, cloud: str, region: str, sizes: Sequence[Size],
         .where(LookRow.code.is_not(None), LookRow.at > now - LONGEST_BLOCK)
     )
     blocks: list[Block] = []
-    for at, code, name, zone, spot in session.execute(query).tuples():
+    for at, code, name, zone, spot in session.execute(query):
         size = known.get(name.lower())
         blocks += blocks_after(
             code or "",

@@ -68,12 +68,12 @@ def _is_history(path: Path) -> bool:
         return FORMAT.encode() in head.read(200)
 
 
-def _history(path: Path, forecast: str | None) -> list[Pool]:
+def _history(path: Path, forecast: str | None, price: float | None = None) -> list[Pool]:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as exc:
         raise InvalidInput(field=str(path), problem=f"cannot be read: {exc}") from exc
-    return pools_of_history(read_rows(text, path.name), path.stem, forecast)
+    return pools_of_history(read_rows(text, path.name), path.stem, forecast, price)
 
 
 def pool_of(name: str, series: list[Series], traces: Path, price: float | None = None) -> Pool:
@@ -107,7 +107,7 @@ def _pool(entry: Any, number: int, traces: Path, forecast: str | None) -> Pool:
     if missing is not None:
         raise InvalidInput(field=f"--pools {name}.series", problem=f"there is no file {missing}")
     if len(files) == 1 and _is_history(files[0]):
-        whole = _only_region(_history(files[0], forecast), name, price)
+        whole = _only_region(_history(files[0], forecast, price), name)
     else:
         whole = pool_of(name, [read_series(f) for f in files], traces, price)
     begin, end = _minute(entry, "from_day", 0, name), _minute(entry, "to_day", whole.minutes, name)
@@ -118,11 +118,10 @@ def _pool(entry: Any, number: int, traces: Path, forecast: str | None) -> Pool:
     return whole.cut(begin, min(end, whole.minutes))
 
 
-def _only_region(pools: list[Pool], name: str, price: float | None) -> Pool:
+def _only_region(pools: list[Pool], name: str) -> Pool:
     if len(pools) != 1:
         raise InvalidInput(field=f"--pools {name}.series", problem=f"the history has {len(pools)} regions, not one")
-    constant = pools[0].price if price is None else np.full(pools[0].price.shape, float(price))
-    return replace(pools[0], name=name, price=constant)
+    return replace(pools[0], name=name)
 
 
 def _minute(entry: dict[str, Any], field: str, default: int, name: str) -> int:

@@ -289,8 +289,8 @@ def _last_prices(session: Session, cloud: str, region: str) -> dict[str, float]:
         .group_by(PriceRow.key)
         .scalar_subquery()
     )
-    rows = session.execute(select(PriceRow.key, PriceRow.usd_per_hour).where(PriceRow.id.in_(newest))).tuples()
-    return dict(rows.all())
+    rows = session.execute(select(PriceRow.key, PriceRow.usd_per_hour).where(PriceRow.id.in_(newest)))
+    return {row.key: row.usd_per_hour for row in rows}
 
 
 def price_key(cloud: str, region: str, size: str, system: str, spot: bool) -> str:
