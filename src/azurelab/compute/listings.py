@@ -1,4 +1,4 @@
-"""Lists of compute that are no resources: machines of a region, run commands, extension images."""
+"""Lists of compute that are no resources: machines of a region, run commands."""
 
 from __future__ import annotations
 
@@ -63,9 +63,6 @@ def listing_routes(lab: Lab) -> list[Route]:
             },
         )
 
-    def extension_types(call: Call, params: dict[str, str]) -> Response:
-        return Response(200, [])
-
     def route(path: str, handle: Any, bucket: str) -> Route:
         return Route(method="GET", path=base + path, handle=handle, bucket=bucket)
 
@@ -73,7 +70,6 @@ def listing_routes(lab: Lab) -> list[Route]:
         route("/virtualMachines", machines, "HighCostGet"),
         route("/runCommands", commands, "GetSubscriptionInfo"),
         route("/runCommands/{command}", command, "GetSubscriptionInfo"),
-        route("/publishers/{publisher}/artifacttypes/vmextension/types", extension_types, "ListVMExtensionTypes"),
     ]
 
 

@@ -16,6 +16,7 @@ from azurelab.arm.errors import ArmError, bad_request, invalid_parameter
 from azurelab.arm.http import Call, Response
 from azurelab.arm.ids import parse_id
 from azurelab.arm.types import Route
+from azurelab.compute.extension_images import EXTENSION_PUBLISHERS
 from azurelab.disks.service import IMAGE_PREFIX
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def image_routes(lab: Lab) -> list[Route]:
         return [i for i in _IMAGES if all(getattr(i, w).lower() == params[w].lower() for w in words)]
 
     def publishers(call: Call, params: dict[str, str]) -> Response:
-        names = distinct([*(i.publisher for i in _IMAGES), *_PUBLISHERS])
+        names = distinct([*(i.publisher for i in _IMAGES), *_PUBLISHERS, *EXTENSION_PUBLISHERS])
         return Response(200, [entry(params, f"/Publishers/{n}", n) for n in names])
 
     def offers(call: Call, params: dict[str, str]) -> Response:

@@ -25,7 +25,7 @@ from recordings import FOLDER, Difference, Pair, Replay, files, pairs
 _NOT_SERVED = re.compile(
     r"/(Microsoft\.KeyVault|Microsoft\.Authorization/role)|/galleries|capsOperations|/logAnalytics/|/diskAccesses"
     r"|/diskEncryptionSets|/capacityReservation|/restorePoint|/dedicatedHost|/virtualMachineScaleSets"
-    r"|/vmextension/types|/hostGroups|/sshPublicKeys",
+    r"|/hostGroups|/sshPublicKeys",
     re.IGNORECASE,
 )
 _GROUP = re.compile(r"/resourcegroups/([^/?]+)", re.IGNORECASE)

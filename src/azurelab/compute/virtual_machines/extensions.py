@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import conflict
+from azurelab.arm.store import Resource
 from azurelab.arm.types import COMPUTE, Field, Lro, ResourceType, Verb
 from azurelab.compute.services import VM_TYPE
+from azurelab.compute.virtual_machines.viewing import extension_view
 
 if TYPE_CHECKING:
     from azurelab.arm.context import Context
@@ -38,6 +40,13 @@ def _prepare(ctx: Context) -> None:
             ctx.resource.hidden["protected"] = True
 
 
+def _view(ctx: Context, extension: Resource) -> dict[str, Any]:
+    if "instanceview" not in ctx.query.get("$expand", "").lower():
+        return extension.doc
+    shown = {**extension_view(extension), "substatuses": []}
+    return {**extension.doc, "properties": {**extension.properties, "instanceView": shown}}
+
+
 EXTENSIONS_TYPE = ResourceType(
     name=f"{VM_TYPE}/extensions",
     flavor=COMPUTE,
@@ -51,6 +60,7 @@ EXTENSIONS_TYPE = ResourceType(
         Field(path="properties.typeHandlerVersion"),
     ),
     readonly=("properties.instanceView",),
+    view=_view,
     read_bucket="LowCostGet",
     delete_order=5,
     list_scopes=frozenset(),

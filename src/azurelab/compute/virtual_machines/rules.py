@@ -150,12 +150,15 @@ def _fill_os_profile(profile: dict[str, Any], windows: bool) -> None:
         configuration = profile["windowsConfiguration"]
         configuration.setdefault("provisionVMAgent", True)
         configuration.setdefault("enableAutomaticUpdates", True)
+        configuration.setdefault("enableVMAgentPlatformUpdates", False)
         patching = configuration.setdefault("patchSettings", {})
         patching.setdefault("patchMode", "AutomaticByOS")
+        patching.setdefault("enableHotpatching", False)
         patching.setdefault("assessmentMode", "ImageDefault")
     elif isinstance(profile.get("linuxConfiguration"), dict) or "adminPassword" in profile:
         configuration = profile.setdefault("linuxConfiguration", {})
         configuration.setdefault("disablePasswordAuthentication", False)
+        configuration.setdefault("enableVMAgentPlatformUpdates", False)
         configuration.setdefault("provisionVMAgent", True)
         patching = configuration.setdefault("patchSettings", {})
         patching.setdefault("patchMode", "ImageDefault")

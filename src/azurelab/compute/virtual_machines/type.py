@@ -9,7 +9,15 @@ from azurelab.arm.ids import ResourceId
 from azurelab.arm.store import Resource
 from azurelab.arm.types import COMPUTE, Etags, Field, Lro, ResourceType, Verb
 from azurelab.compute.services import VM_TYPE
-from azurelab.compute.virtual_machines import commands, converting, deleting, evicting, powering, updating
+from azurelab.compute.virtual_machines import (
+    commands,
+    converting,
+    deleting,
+    evicting,
+    maintaining,
+    powering,
+    updating,
+)
 from azurelab.compute.virtual_machines.documents import merge_patch, merge_put
 from azurelab.compute.virtual_machines.network import card_ids
 from azurelab.compute.virtual_machines.storage import held_disks
@@ -95,6 +103,7 @@ VIRTUAL_MACHINES_TYPE = ResourceType(
         **evicting.ACTIONS,
         **commands.ACTIONS,
         **converting.ACTIONS,
+        **maintaining.ACTIONS,
     },
     fields=(
         Field(path="properties", kind=dict, required=True),

@@ -12,7 +12,7 @@ from azurelab.guests.hypervisor import Agent
 if TYPE_CHECKING:
     from azurelab.arm.context import Context
 
-__all__ = ["instance_view", "view"]
+__all__ = ["extension_view", "instance_view", "view"]
 
 _POWER_WORDS = {
     "starting": "VM starting",
@@ -22,6 +22,8 @@ _POWER_WORDS = {
     "deallocating": "VM deallocating",
     "deallocated": "VM deallocated",
 }
+_CONTROLLERS_SINCE = "2022-08-01"
+"""The api-version that brought `diskControllerType`; every size of this lab has SCSI."""
 _AGENT_VERSION = "2.11.1.12"
 
 
@@ -36,6 +38,8 @@ def view(ctx: Context, vm: Resource) -> dict[str, Any]:
             },
         }
     properties = {**vm.properties, "storageProfile": _storage(vm)}
+    if ctx.api_version >= _CONTROLLERS_SINCE:
+        properties["storageProfile"] = {"diskControllerType": "SCSI", **properties["storageProfile"]}
     expand = str(ctx.query.get("$expand", "")).lower()
     if "instanceview" in expand:
         properties["instanceView"] = instance_view(ctx, vm)
@@ -71,6 +75,8 @@ def _bare(entry: dict[str, Any]) -> dict[str, Any]:
 def instance_view(ctx: Context, vm: Resource) -> dict[str, Any]:
     power = str(vm.hidden.get("power", "stopped"))
     found: dict[str, Any] = {}
+    if (vm.properties.get("availabilitySet") or {}).get("id") and power != "deallocated":
+        found |= {"platformUpdateDomain": 0, "platformFaultDomain": 0}
     profile = vm.properties.get("storageProfile") or {}
     time = str(vm.hidden.get("started_at") or vm.properties.get("timeCreated") or ctx.timestamp())
     if power == "running":
@@ -80,11 +86,12 @@ def instance_view(ctx: Context, vm: Resource) -> dict[str, Any]:
         found |= _inside(ctx, vm, Agent(word), str(at))
     entries = [profile.get("osDisk") or {}, *(profile.get("dataDisks") or ())]
     found["disks"] = [{"name": e["name"], "statuses": [_provisioned(time)]} for e in entries if "name" in e]
-    if (vm.properties.get("diagnosticsProfile") or {}).get("bootDiagnostics", {}).get("enabled"):
-        found["bootDiagnostics"] = {}
+    diagnostics = (vm.properties.get("diagnosticsProfile") or {}).get("bootDiagnostics") or {}
+    if diagnostics.get("enabled"):
+        found["bootDiagnostics"] = _boot_diagnostics(vm, str(diagnostics.get("storageUri") or ""))
     extensions = ctx.store.children(vm.id, f"{VM_TYPE}/extensions")
     if extensions:
-        found["extensions"] = [_extension(e) for e in extensions]
+        found["extensions"] = [extension_view(e) for e in extensions]
     generation = _generation(ctx, vm)
     found["hyperVGeneration"] = generation
     found["statuses"] = [_state(vm, time), _power_status(power)]
@@ -100,6 +107,19 @@ def instance_view(ctx: Context, vm: Resource) -> dict[str, Any]:
             }
         )
     return found
+
+
+def _boot_diagnostics(vm: Resource, account: str) -> dict[str, Any]:
+    """With an account of the client's own, where Azure would put its blobs; with a managed one, nothing."""
+    if not account:
+        return {}
+    vm_id = str(vm.properties["vmId"])
+    short = "".join(c for c in vm.name.lower() if c.isalnum())[:9]
+    stem = f"{account.rstrip('/')}/bootdiagnostics-{short}-{vm_id}/{vm.name}.{vm_id}"
+    return {
+        "consoleScreenshotBlobUri": f"{stem}.screenshot.bmp",
+        "serialConsoleLogBlobUri": f"{stem}.serialconsole.log",
+    }
 
 
 def _generation(ctx: Context, vm: Resource) -> str:
@@ -184,7 +204,7 @@ def _power_status(power: str) -> dict[str, Any]:
     return {"code": f"PowerState/{power}", "level": "Info", "displayStatus": _POWER_WORDS[power]}
 
 
-def _extension(extension: Resource) -> dict[str, Any]:
+def extension_view(extension: Resource) -> dict[str, Any]:
     properties = extension.properties
     return {
         "name": extension.name,
