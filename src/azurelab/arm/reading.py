@@ -27,7 +27,7 @@ def stored(arm: Arm, ctx: Context) -> Resource:
         if ctx.id.parent is not None and ctx.type.flavor is NETWORK:  # what ARM keeps no record of the provider misses
             raise ArmError(404, "NotFound", f"Resource {ctx.id.text} not found.", details=[])
         if ctx.type.missing is not None:
-            raise ctx.type.missing(ctx.id)
+            raise ctx.type.missing(ctx)
         raise not_found(ctx.id.named(), ctx.id.group)
     return found
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from azurelab.arm.context import Context
     from azurelab.arm.http import Call, Response
-    from azurelab.arm.ids import ResourceId
     from azurelab.arm.store import Resource
 
 __all__ = [
@@ -151,6 +150,8 @@ class Verb:
     done_status: int | None = None
     locks: Callable[[Context], Iterable[str]] | None = None
     """Ids of other resources that wait for this operation; its own resource always does."""
+    idle: Callable[[Context], bool] | None = None
+    """After `prepare`: nothing is to be done, so the answer announces no operation and nothing runs."""
     empty: bool = False
     """The immediate answer has no body (deletes, power actions)."""
     method: str = "POST"
@@ -216,7 +217,7 @@ class ResourceType:
     """What GET and LIST show; default: the document. `ctx.query` holds `$expand` … Never changes anything."""
     read_bucket: str = ""
     list_bucket: str = ""
-    missing: Callable[[ResourceId], Exception] | None = None
+    missing: Callable[[Context], Exception] | None = None
     """Makes the 404 of this type; default ResourceNotFound."""
     delete_order: int = 50
     """When a resource group goes, lower numbers go first (VMs 10, extensions 5, NICs 30, IPs 60, networks 70)."""

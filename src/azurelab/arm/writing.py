@@ -106,11 +106,12 @@ def _accept(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any
     operation.memo = ctx.memo
     operation.locks = sorted({ctx.id.key, *(k.lower() for k in (verb.locks(ctx) if verb.locks is not None else ()))})
     operation.location = (ctx.found.location if ctx.found is not None else "") or arm.location_near(ctx.id) or "global"
+    idle = verb.idle is not None and not lab.operations.busy(ctx.id.key) and verb.idle(ctx)
     _enter(ctx, verb)
     if ctx.type.etags is not Etags.NONE and ctx.found is not None and ctx.method != "DELETE":
         headers["ETag"] = arm.etag(ctx.type, ctx.found)
-    if verb.lro is Lro.NONE:
-        return _at_once(arm, ctx, verb, operation, call, status, headers)
+    if verb.lro is Lro.NONE or idle:
+        return _at_once(arm, ctx, verb, operation, call, status, headers, idle=idle)
 
     headers.update(polling_headers(lab, ctx, verb, operation, call))
     payload = _answer(arm, ctx, verb)
@@ -155,11 +156,19 @@ def _enter(ctx: Context, verb: Verb) -> None:
 
 
 def _at_once(
-    arm: Arm, ctx: Context, verb: Verb, operation: Operation, call: Call, status: int, headers: dict[str, str]
+    arm: Arm,
+    ctx: Context,
+    verb: Verb,
+    operation: Operation,
+    call: Call,
+    status: int,
+    headers: dict[str, str],
+    *,
+    idle: bool,
 ) -> Response:
     """No long-running operation: everything before the answer, in the acceptance's own transaction."""
     fault = operation.fault
-    if verb.run is not None:
+    if verb.run is not None and not idle:
         verb.run(ctx)
     settle(arm, ctx, verb)
     if fault is not None and fault.get("kind") == "half_done":

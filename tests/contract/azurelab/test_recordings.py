@@ -64,14 +64,6 @@ EXCEPTIONS: tuple[Exception_, ...] = (
         "a machine from a gallery image, and a key vault: galleries and vaults are not served",
     ),
     Exception_(
-        r"simulate_eviction GET .*/vm-simulate-eviction3$", "code", "ResourceNotFound instead of NotFound",
-        "recorded while the machine was being deleted: the provider's 404; ours is gone, which is the front door's",
-    ),
-    Exception_(
-        r"test_compute_vm PATCH .*/virtualMachines/", "headers", "azure-asyncoperation too many",
-        "Azure sends it for some PATCHes and not for others (2 of 4 recorded ones)",
-    ),
-    Exception_(
         r"compute-4.6.2/.*test_md_from_storage_blob (PUT|GET) ", "status", "400 instead of 202|404 instead of 200",
         "the recorded source blob lay in a storage account; the same request was refused with 400 in later recordings",
     ),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from azurelab.arm.errors import ArmError, conflict
 from azurelab.arm.types import Lro, Verb
-from azurelab.compute.services import VM_TYPE
+from azurelab.compute.services import GHOST_SETTING, VM_TYPE
 from azurelab.compute.virtual_machines.allocating import release
 from azurelab.compute.virtual_machines.guest import RUNNING, halt
 from azurelab.compute.virtual_machines.rules import is_spot
@@ -75,6 +75,7 @@ def _carry_out(lab: Lab, vm_id: str, unique: str) -> None:
         lab.arm.perform("POST", f"{vm_id}/{EVICT}")
         found = lab.store.get(vm_id)
         if found is not None and str(found.properties.get("evictionPolicy", "")).lower() == "delete":
+            lab.store.set_setting(GHOST_SETTING + found.key, True)
             lab.arm.perform("DELETE", vm_id, query={"forceDeletion": "true"})
     except ArmError as exc:
         # A machine that was deleted while its eviction waited: nothing is left to evict. Seen in the event log.

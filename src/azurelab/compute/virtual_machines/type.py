@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from azurelab.arm.errors import ArmError
-from azurelab.arm.ids import ResourceId
+from azurelab.arm.errors import ArmError, not_found
 from azurelab.arm.store import Resource
 from azurelab.arm.types import COMPUTE, Etags, Field, Lro, ResourceType, Verb
-from azurelab.compute.services import VM_TYPE
+from azurelab.compute.services import GHOST_SETTING, VM_TYPE
 from azurelab.compute.virtual_machines import (
     commands,
     converting,
@@ -29,6 +28,19 @@ if TYPE_CHECKING:
 __all__ = ["VIRTUAL_MACHINES_TYPE"]
 
 
+_IDLE_SINCE = "2021-03-01"
+"""From some api-version between 2020-06-01 (an operation) and 2021-07-01 (none; both recorded)."""
+
+
+def _changes_nothing(ctx: Context) -> bool:
+    """A PATCH of what is so already."""
+    before, memo = ctx.before, ctx.memo
+    if before is None or ctx.api_version < _IDLE_SINCE:
+        return False
+    work = ("volumes", "attached", "detached", "grown", "resized")
+    return ctx.resource.doc == before.doc and not any(memo.get(w) for w in work)
+
+
 def _failed(ctx: Context, error: dict[str, Any]) -> None:
     """Azure keeps a machine whose creation failed, with all that it holds, until somebody deletes it."""
     with ctx.edit() as vm:
@@ -47,13 +59,11 @@ def _instance_view(ctx: Context) -> Any:
     return instance_view(ctx, ctx.resource)
 
 
-def _missing(rid: ResourceId) -> Exception:
-    return ArmError(
-        404,
-        "ResourceNotFound",
-        f"The Resource '{rid.named()}' under resource group '{rid.group}' was not found. For more details please go "
-        f"to https://aka.ms/ARMResourceNotFoundFix",
-    )
+def _missing(ctx: Context) -> Exception:
+    """A machine that its own provider took away, by an eviction, is missed there and not at ARM's front door."""
+    if ctx.store.setting(GHOST_SETTING + ctx.id.key):
+        return ArmError(404, "NotFound", "The entity was not found in this Azure location.")
+    return not_found(ctx.id.named(), ctx.id.group)
 
 
 def _refs(vm: Resource) -> list[str]:
@@ -86,6 +96,7 @@ VIRTUAL_MACHINES_TYPE = ResourceType(
         finish=_finish,
         failed=_failed,
         answer=updating.answer,
+        idle=_changes_nothing,
     ),
     delete=Verb(
         existing=202,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import ArmError, conflict
 from azurelab.arm.store import Resource, clone
-from azurelab.compute.services import disks_of
+from azurelab.compute.services import GHOST_SETTING, disks_of
 from azurelab.compute.virtual_machines.allocating import allocate, check_allocation
 from azurelab.compute.virtual_machines.documents import take_secrets
 from azurelab.compute.virtual_machines.guest import RUNNING, agent_of, attachment_of, boot, halt, hypervisor_of, spec_of
@@ -60,6 +60,8 @@ def prepare(ctx: Context) -> None:
     if before is None:
         vm.properties["vmId"] = str(uuid.uuid4())
         vm.properties["timeCreated"] = ctx.timestamp()
+        if ctx.store.setting(GHOST_SETTING + vm.key):
+            ctx.store.set_setting(GHOST_SETTING + vm.key, None)
         check_allocation(ctx, vm)
     elif before.hidden.get("unborn") and ctx.method == "PUT":
         check_allocation(ctx, vm)
