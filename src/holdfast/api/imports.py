@@ -236,7 +236,7 @@ def _light_import(session: Session, import_id: str) -> ImportRow:
     """Without what `LIGHT` leaves out: reading that from the row later raises. Raises NotFound."""
     row = session.get(ImportRow, import_id, options=LIGHT)
     if row is None:
-        raise NotFound(kind="import", name=import_id)
+        raise NotFound(kind="import", name=import_id, listed_by="holdfast import list")
     return row
 
 

@@ -65,7 +65,7 @@ def get_machine(group: str, name: str, house: TheHouse, caller: Viewer, cloud: s
     facts = client.describe(ref)
     seen = next((one for one in client.observe(group) if same_ref(one.ref, ref)), None)
     if seen is None:
-        raise NotFound(kind="machine", name=f"{group}/{name}")
+        raise NotFound(kind="machine", name=f"{group}/{name}", listed_by="holdfast vm list")
     try:
         plan = house.imports.plan(picked, ref, ImportOptions())
         findings = [shown.finding(found) for found in plan.findings]

@@ -6,7 +6,7 @@ from typing import Any
 
 from holdfast.core.errors import HoldfastError, Retry
 
-__all__ = ["AnswerLost", "NeedsToken", "ServerDidNotStart", "ServerSaid", "ServerUnreachable"]
+__all__ = ["AnswerLost", "NeedsToken", "ServerDidNotStart", "ServerSaid", "ServerUnreachable", "WrongUsage"]
 
 
 class ServerSaid(Exception):
@@ -23,6 +23,14 @@ class ServerSaid(Exception):
         }
         self.exit_code = int(body.get("exit_code", 1))
         super().__init__(str(self.problem["text"]))
+
+
+class WrongUsage(HoldfastError):
+    """The command line is not one that this command understands."""
+
+    code, retry, exit_code = "usage", Retry.AFTER_CHANGE, 2
+    text = "{problem}."
+    remedy = "See '{command}'."
 
 
 class ServerUnreachable(HoldfastError):

@@ -69,11 +69,27 @@ def run_noun(noun: str, rest: Sequence[str], terminal: Any) -> int:
         from holdfast.cli.market_sources import market_sources
 
         given = market_sources(terminal)
+    if terminal.as_json:
+        return _run_for_programs(command, noun, rest, given)
     try:
         command.main(args=list(rest), prog_name=f"holdfast {noun}", obj=given)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0
+
+
+def _run_for_programs(command: Any, noun: str, rest: Sequence[str], given: Any) -> int:
+    """With --json wrong usage is an error like any other: one document on stdout, exit code 2."""
+    from typer._click.exceptions import ClickException, UsageError
+
+    from holdfast.cli.errors import WrongUsage
+
+    try:
+        code = command.main(args=list(rest), prog_name=f"holdfast {noun}", obj=given, standalone_mode=False)
+    except ClickException as told:
+        path = told.ctx.command_path if isinstance(told, UsageError) and told.ctx else f"holdfast {noun}"
+        raise WrongUsage(problem=told.format_message().rstrip("."), command=f"{path} --help") from told
+    return code if isinstance(code, int) else 0
 
 
 def _help() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.core.errors import HoldfastError, Retry
+from holdfast.core.errors import HoldfastError, NotFound, Retry
 
 __all__ = [
     "ChangedMeanwhile",
@@ -13,11 +13,20 @@ __all__ = [
     "CredentialRejected",
     "NameTaken",
     "NoCapacity",
+    "NoCloud",
     "PermissionMissing",
     "QuotaExceeded",
     "ResourceMissing",
     "Throttled",
 ]
+
+
+class NoCloud(NotFound):
+    """A call that needs a cloud, on an installation (or with a token) that has none."""
+
+    code = "cloud.none"
+    text = "No cloud is connected."
+    remedy = "Connect one: holdfast cloud add azure NAME --subscription ID"
 
 
 class CloudError(HoldfastError):

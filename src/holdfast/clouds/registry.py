@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from holdfast.clouds.azure.arm import CloudWrite
 from holdfast.clouds.azure.connection import AzureConnection
+from holdfast.clouds.errors import NoCloud
 from holdfast.clouds.protocols import Cloud
 from holdfast.core.clock import Clock
 from holdfast.core.errors import Conflict, InvalidInput, NotFound
@@ -146,12 +147,12 @@ class Clouds:
             return _shown(_row(session, name))
 
     def pick(self, name: str | None) -> Connected:
-        """The named cloud; without a name the only one. Raises NotFound, and InvalidInput where a name is needed."""
+        """The named cloud; without a name the only one. Raises NotFound, NoCloud, and InvalidInput for one of many."""
         if name is not None:
             return self.get(name)
         known = self.list()
         if not known:
-            raise NotFound(kind="cloud", name="at all: connect one with 'holdfast cloud add'")
+            raise NoCloud
         if len(known) > 1:
             names = ", ".join(one.name for one in known)
             raise InvalidInput(field="cloud", problem=f"there are several clouds, name one of {names}")
@@ -214,7 +215,7 @@ def _about(name: str) -> str:
 def _row(session: Session, name: str) -> CloudRow:
     row = session.get(CloudRow, name)
     if row is None:
-        raise NotFound(kind="cloud", name=name)
+        raise NotFound(kind="cloud", name=name, listed_by="holdfast cloud list")
     return row
 
 

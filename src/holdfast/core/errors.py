@@ -90,6 +90,12 @@ class NotFound(HoldfastError):
     text = "There is no {kind} {name}."
     remedy = "List what exists and check the name."
 
+    @property
+    def advice(self) -> str:
+        """A detail `listed_by` is the command that lists what exists."""
+        command = self.details.get("listed_by")
+        return f"Check the name: '{command}' lists what exists." if command else super().advice
+
 
 class Refused(HoldfastError):
     """A rule forbids it; nothing was changed."""

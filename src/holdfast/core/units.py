@@ -14,17 +14,22 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 TIB = 1024 * GIB
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
 
 
 def parse_duration(text: str, field: str = "duration") -> timedelta:
-    """`96h`, `2d12h`, `15m`, `90s`; a bare number is refused because nobody can know its unit."""
+    """`96h`, `2d12h`, `1w`, `15m`, `90s`; a bare number but 0 is refused because nobody can know its unit."""
+    if text.strip() == "0":
+        return timedelta(0)
     match = _DURATION.fullmatch(text.strip().lower())
     if not match or not any(match.groups()):
         raise InvalidInput(field=field, problem=f"'{text}' is not a duration such as 96h, 2d12h, 15m or 90s")
-    days, hours, minutes, seconds = (int(g or 0) for g in match.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    weeks, days, hours, minutes, seconds = (int(g or 0) for g in match.groups())
+    try:
+        return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+    except OverflowError as exc:
+        raise InvalidInput(field=field, problem=f"'{text}' is longer than any duration") from exc
 
 
 def format_duration(span: timedelta) -> str:

@@ -149,7 +149,7 @@ class Engine(ABC):
     def _locked(self, session: Session, operation: OperationId) -> OperationRow:
         row = session.get(OperationRow, operation, with_for_update=True)
         if row is None:
-            raise NotFound(kind="operation", name=operation)
+            raise NotFound(kind="operation", name=operation, listed_by="holdfast operation list")
         return row
 
     def purge(self, before: datetime) -> int:
@@ -185,7 +185,7 @@ class Engine(ABC):
         """Raises NotFound."""
         found = self.find(operation)
         if found is None:
-            raise NotFound(kind="operation", name=operation)
+            raise NotFound(kind="operation", name=operation, listed_by="holdfast operation list")
         return found
 
     def find(self, operation: OperationId) -> OperationView | None:
@@ -248,7 +248,7 @@ class Engine(ABC):
         with self.database.read() as session:
             row = session.get(OperationRow, operation)
         if row is None:
-            raise NotFound(kind="operation", name=operation)
+            raise NotFound(kind="operation", name=operation, listed_by="holdfast operation list")
         return self.registry.kind(row.kind, row.version).decode_spec(row.spec)
 
     def log(self, session: Session, operation: OperationId, text_: str, **fields: Any) -> None:

@@ -30,6 +30,7 @@ from holdfast.imports.estimates import downtime_of, price_change
 from holdfast.imports.extensions import recreated_extensions
 from holdfast.imports.gathering import Inputs
 from holdfast.imports.options import DiskSource, ImportOptions, NetworkSource, Priority
+from holdfast.imports.places import missing_places
 from holdfast.imports.plan import PLAN_FORM, ImportPlan, Unsupported, sealed
 from holdfast.imports.sizing import Sizing, size_up
 from holdfast.machines.refusals import Case, findings_of
@@ -64,7 +65,8 @@ def plan_import(
     findings = [
         *findings_of(_case(inputs, options, frozenset(doc.name for doc in extensions))),
         *_about_proof(facts, options),
-        *_about_markets(sizing, options),
+        *missing_places(facts, group, cards, inputs.exists),
+        *_about_markets(sizing, whole, options),
         *_about_permissions(inputs),
         *extension_findings,
     ]
@@ -221,7 +223,7 @@ def _about_names(inputs: Inputs, options: ImportOptions, succession: Succession)
             )
 
 
-def _about_markets(sizing: Sizing, options: ImportOptions) -> Iterator[Finding]:
+def _about_markets(sizing: Sizing, spec: NodeSpec, options: ImportOptions) -> Iterator[Finding]:
     has_spot = any(market.spot for market in sizing.markets)
     if not sizing.markets:
         yield Finding(
@@ -239,8 +241,20 @@ def _about_markets(sizing: Sizing, options: ImportOptions) -> Iterator[Finding]:
             "Widen compute.vmSizes, or see the unsupported sizes of the plan.",
             "compute.vmSizes",
         )
+    elif options.priority is Priority.SPOT and _falls_back(spec) and all(market.spot for market in sizing.markets):
+        yield Finding(
+            "NO_FALLBACK",
+            Severity.WARNING,
+            "No on-demand size can run this machine: without spot capacity the import will fail and be reverted.",
+            "Name a size that qualifies in compute.vmSizes.odSizes, or say strategy.fallbackToOd false.",
+            "compute.vmSizes.odSizes",
+        )
     for text in sizing.quota_notes:
         yield Finding("QUOTA", Severity.WARNING, text, "Raise the quota before the import.", "quota")
+
+
+def _falls_back(spec: NodeSpec) -> bool:
+    return spec.strategy is None or spec.strategy.fallback_to_od is not False
 
 
 def _about_permissions(inputs: Inputs) -> Iterator[Finding]:

@@ -65,7 +65,7 @@ def the_import(session: Session, import_id: str) -> ImportRow:
     """Raises NotFound."""
     row = session.get(ImportRow, import_id)
     if row is None:
-        raise NotFound(kind="import", name=import_id)
+        raise NotFound(kind="import", name=import_id, listed_by="holdfast import list")
     return row
 
 

@@ -22,7 +22,7 @@ class NodeMissing(HoldfastError):
 
     code, retry, exit_code, http_status = "GROUP_DOESNT_EXIST", Retry.AFTER_CHANGE, 3, 404
     text = "There is no node {name}."
-    remedy = "List the nodes and check the id."
+    remedy = "Check the id: 'holdfast node list' lists the nodes."
 
 
 class NodeRow(Base):

@@ -103,7 +103,7 @@ def revoke_token(session: Session, name: str, now: datetime) -> TokenView:
     """From now on it opens nothing. Raises NotFound."""
     row = _live(session, name)
     if row is None:
-        raise NotFound(kind="token", name=name)
+        raise NotFound(kind="token", name=name, listed_by="holdfast token list")
     row.revoked_at = now
     session.flush()
     return TokenView.of(row)

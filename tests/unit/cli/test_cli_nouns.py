@@ -28,6 +28,31 @@ def test_unknown_noun_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("import", "plan"), "Missing argument"),
+        (("import", "bogus"), "bogus"),
+        (("vm", "list", "--bogus"), "--bogus"),
+        (("import", "plan", "rg-1/db-1", "--draining-timeout", "soon"), "--draining-timeout"),
+    ],
+)
+def test_wrong_usage_with_json_is_one_document_like_every_error(cli: Cli, words: tuple[str, ...], told: str) -> None:
+    said = cli(*words, "--json")
+
+    assert said.code == 2
+    assert said.json["error"]["code"] == "usage"
+    assert told in said.json["error"]["text"]
+    assert f"holdfast {words[0]}" in said.json["error"]["remedy"]
+
+
+def test_what_is_not_there_names_the_command_that_lists_what_is(cli: Cli) -> None:
+    said = cli("import", "show", "sin-00000000", "--json")
+
+    assert said.code == 3
+    assert "holdfast import list" in said.json["error"]["remedy"]
+
+
 def test_cloud_takes_its_credential_from_the_environment(cli: Cli, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("-")

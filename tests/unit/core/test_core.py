@@ -108,7 +108,8 @@ def test_manual_clock_moves_when_slept_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "hours"), [("96h", 96.0), ("2d12h", 60.0), ("15m", 0.25), ("90s", 0.025), ("1d", 24.0)]
+    ("text", "hours"),
+    [("96h", 96.0), ("2d12h", 60.0), ("15m", 0.25), ("90s", 0.025), ("1d", 24.0), ("1w", 168.0), ("0", 0.0)],
 )
 def test_durations_are_read(text: str, hours: float) -> None:
     assert parse_duration(text) == timedelta(hours=hours)

@@ -229,6 +229,38 @@ def test_markets_are_the_cheapest_known_first_then_own_size_then_on_demand(rig: 
     ]
 
 
+def test_place_that_the_specification_names_and_nobody_has_is_refused_at_plan_time(rig: ImportRig) -> None:
+    machine = rig.cloud.add_machine()
+    network = {
+        "resourceGroupName": "rg-1",
+        "virtualNetworkName": "ghost",
+        "networkInterfaces": [
+            {"isPrimary": True, "subnetName": "s", "networkSecurityGroup": {"name": "n", "resourceGroupName": "rg-1"}}
+        ],
+    }
+    node = {"resourceGroupName": "rg-2", "compute": {"launchSpecification": {"network": network}}}
+
+    refusals = plan_of(rig, machine, node=node).refusals
+
+    assert [(one.code, one.about) for one in refusals] == [
+        ("PLACE_MISSING", "resourceGroupName"),
+        ("PLACE_MISSING", "compute.launchSpecification.network"),
+        ("PLACE_MISSING", "compute.launchSpecification.network.networkInterfaces"),
+    ]
+    assert rig.cloud.events == []
+
+
+def test_on_demand_sizes_that_cannot_run_it_are_told_before_spot_capacity_fails(rig: ImportRig) -> None:
+    machine = rig.cloud.add_machine()
+    sizes = {"compute": {"vmSizes": {"odSizes": ["standard_ghost"]}}}
+
+    plan = plan_of(rig, machine, node=sizes)
+    on_purpose = plan_of(rig, machine, node={**sizes, "strategy": {"fallbackToOd": False}})
+
+    assert [finding.code for finding in plan.findings] == ["NO_FALLBACK"]
+    assert on_purpose.findings == ()
+
+
 def test_regular_priority_asks_for_no_spot_and_no_fallback_means_none(rig: ImportRig) -> None:
     machine = rig.cloud.add_machine()
 

@@ -13,7 +13,8 @@ from holdfast.api.imports import LIGHT
 from holdfast.api.spot.envelope import NODE, PREFIX, STATUS, answer
 from holdfast.api.spot.reading import Asked, read_import
 from holdfast.api.spot.showing import import_item, import_status_item, node_item, status_item
-from holdfast.core.errors import HoldfastError, InvalidInput, NotFound, Retry
+from holdfast.clouds.errors import NoCloud
+from holdfast.core.errors import HoldfastError, InvalidInput, Retry
 from holdfast.imports.plan import ImportPlan, PlanRefused
 from holdfast.imports.planning import WEAK_PROOF
 from holdfast.imports.records import ImportRow, the_import
@@ -175,7 +176,7 @@ def _cloud(house: House, caller: Caller, account: str | None) -> str:
     if named is None:
         known = [cloud.name for cloud in house.clouds.list() if caller.sees(cloud.name)]
         if not known:
-            raise NotFound(kind="cloud", name="at all: connect one with 'holdfast cloud add'")
+            raise NoCloud
         if len(known) > 1:
             names = ", ".join(known)
             problem = f"there are several clouds: send the name or the subscription of one of {names}"

@@ -227,4 +227,4 @@ def _plain(item: Mapping[str, Any], kind: str, version: str, read_at: datetime) 
 
 
 def _no_machine(machine: str) -> NotFound:
-    return NotFound(kind="machine", name=machine)
+    return NotFound(kind="machine", name=machine, listed_by="holdfast vm list")
