@@ -1,17 +1,16 @@
-"""How bodies become documents: merging, read-only fields, checks of the fields that we act on. Pure."""
+"""How bodies become documents: merging, read-only fields, spelling, entity tags. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from azurelab.arm.errors import ArmError
 from azurelab.arm.store import Resource, clone
-from azurelab.arm.types import Etags, Field, ResourceType
+from azurelab.arm.types import Etags, ResourceType
 
-__all__ = ["check_fields", "dig", "etag_of", "merge_patch", "merge_put", "plant", "respell", "uproot", "without_nulls"]
+__all__ = ["dig", "etag_of", "merge_patch", "merge_put", "plant", "respell", "uproot", "without_nulls"]
 
 
 def dig(doc: Any, path: str) -> Any:
@@ -99,69 +98,6 @@ def _merge(into: dict[str, Any], changes: dict[str, Any]) -> None:
             _merge(into[name], value)
         else:
             into[name] = value
-
-
-def check_fields(rtype: ResourceType, fields: Iterable[Field], doc: dict[str, Any]) -> None:
-    """Refuse what Azure's deserialiser would: wrong kinds, unknown enum words (case does not matter), absent ones."""
-    for field in fields:
-        steps = field.path.split(".")
-        found = list(_values(doc, steps, 0))
-        for parents_exist, value in found:
-            if value is None:
-                if field.required and parents_exist:
-                    raise _refused(rtype, field, f"Required parameter '{_leaf(field)}' is missing (null).")
-                continue
-            kinds = field.kind if isinstance(field.kind, tuple) else (field.kind,)
-            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise _refused(
-                    rtype,
-                    field,
-                    f"Error converting value {value!r} to type '{kinds[0].__name__}'. Path '{field.path}'.",
-                )
-            if field.values and str(value).lower() not in {v.lower() for v in field.values}:
-                raise _refused(
-                    rtype,
-                    field,
-                    f"The value '{value}' of parameter '{_leaf(field)}' is not allowed. Allowed values are: "
-                    f"{', '.join(field.values)}.",
-                )
-
-
-def _leaf(field: Field) -> str:
-    return field.path.removeprefix("properties.").replace("[]", "")
-
-
-def _refused(rtype: ResourceType, field: Field, message: str) -> ArmError:
-    if rtype.body_error == "InvalidRequestFormat":  # the network provider tells the reason one level deeper
-        return ArmError(
-            400,
-            "InvalidRequestFormat",
-            "Cannot parse the request.",
-            details=[{"code": "InvalidJson", "message": message}],
-        )
-    return ArmError(400, rtype.body_error, message, target=_leaf(field))
-
-
-def _values(doc: Any, steps: list[str], at: int) -> Iterator[tuple[bool, Any]]:
-    """(whether the parent object exists, value or None) for every place that the path names."""
-    if not isinstance(doc, dict):
-        yield False, None
-        return
-    step = steps[at]
-    each = step.endswith("[]")
-    value = doc.get(step.removesuffix("[]"))
-    if each:
-        for item in value if isinstance(value, list) else ():
-            if at + 1 == len(steps):
-                yield True, item
-            else:
-                yield from _values(item, steps, at + 1)
-    elif at + 1 == len(steps):
-        yield True, value
-    elif value is None:
-        yield False, None
-    else:
-        yield from _values(value, steps, at + 1)
 
 
 def etag_of(kind: Etags, resource: Resource) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.context import Context
-from azurelab.arm.documents import check_fields, merge_patch, merge_put, respell
+from azurelab.arm.documents import merge_patch, merge_put, respell
 from azurelab.arm.errors import ArmError, conflict
+from azurelab.arm.fields import check_fields
 from azurelab.arm.http import Call, Response
 from azurelab.arm.operations import Operation
 from azurelab.arm.polling import polling_headers
@@ -54,13 +55,12 @@ def patch(arm: Arm, ctx: Context, verb: Verb, call: Call, fault: dict[str, Any] 
         arm.lab.locks.check_write(ctx.id.text)
         _check_not_going(arm, ctx, before)
         _check_conditions(arm, ctx, call, before)
+        check_fields(ctx.type, [f for f in ctx.type.fields if not f.required], body)
         doc = (
             ctx.type.merge_patch(before, clone(body))
             if ctx.type.merge_patch is not None
             else merge_patch(ctx.type, before, body)
         )
-        optional = [f for f in ctx.type.fields if not f.required]
-        check_fields(ctx.type, optional, body)
         _identify(ctx, doc, before)
         ctx.body = body
         ctx.before = before

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from azurelab.arm.errors import bad_request, conflict
 from azurelab.arm.store import clone
-from azurelab.arm.types import DISKS, Field, Lro, ResourceType, Verb
+from azurelab.arm.types import DISKS, Lro, ResourceType, Verb
 from azurelab.compute.access import begin_access, end_access, refuse_open
 from azurelab.compute.disk_documents import READONLY, accepted, complete, restate, state_of, view
-from azurelab.compute.disk_sizes import GIB, LARGEST_GIB, SKUS, size_gib
+from azurelab.compute.disk_fields import DISK_FIELDS
+from azurelab.compute.disk_sizes import GIB, LARGEST_GIB, size_gib
 from azurelab.compute.disk_sources import origin_of
 from azurelab.compute.services import DISK_TYPE, disks_of
 
@@ -159,18 +160,7 @@ DISKS_TYPE = ResourceType(
         "endGetAccess": end_access("HighCostDiskHydrate"),
     },
     readonly=READONLY,
-    fields=(
-        Field(path="properties", kind=dict, required=True),
-        Field(path="properties.creationData", kind=dict, required=True),
-        Field(path="properties.creationData.createOption", values=_OPTIONS, required=True),
-        Field(path="properties.diskSizeGB", kind=int),
-        Field(path="properties.osType", values=("Windows", "Linux")),
-        Field(path="properties.hyperVGeneration", values=("V1", "V2")),
-        Field(path="sku", kind=dict),
-        Field(path="sku.name", values=SKUS),
-        Field(path="zones", kind=list),
-        Field(path="tags", kind=dict),
-    ),
+    fields=DISK_FIELDS,
     view=view,
     refs=lambda r: [r.doc["managedBy"]] if r.doc.get("managedBy") else [],
     read_bucket="LowCostGet",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import bad_request, conflict, invalid_parameter
 from azurelab.arm.store import Resource, clone
-from azurelab.arm.types import COMPUTE, Field, Lro, ResourceType, Verb
+from azurelab.arm.types import COMPUTE, Lro, ResourceType, Verb
+from azurelab.compute.disk_fields import IMAGE_FIELDS
 from azurelab.compute.disk_sources import absolute_id
 from azurelab.compute.services import DISK_TYPE, IMAGE_TYPE, SNAPSHOT_TYPE, VM_TYPE, disks_of
 from azurelab.compute.virtual_machines.storage import held_disks
@@ -162,12 +163,7 @@ IMAGES_TYPE = ResourceType(
         empty=True,
         quick=True,
     ),
-    fields=(
-        Field(path="properties", kind=dict, required=True),
-        Field(path="properties.hyperVGeneration", values=("V1", "V2")),
-        Field(path="properties.storageProfile", kind=dict),
-        Field(path="properties.storageProfile.osDisk.osState", values=("Generalized", "Specialized")),
-    ),
+    fields=IMAGE_FIELDS,
     read_bucket="GetImages",
     list_bucket="GetImages",
     delete_order=46,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from azurelab.arm.errors import conflict
 from azurelab.arm.store import clone
-from azurelab.arm.types import DISKS, Field, Lro, ResourceType, Verb
+from azurelab.arm.types import DISKS, Lro, ResourceType, Verb
 from azurelab.compute.access import begin_access, end_access, refuse_open
 from azurelab.compute.disk_documents import READONLY, accepted, complete, restate, view
-from azurelab.compute.disk_sizes import SKUS
+from azurelab.compute.disk_fields import SNAPSHOT_FIELDS
 from azurelab.compute.disk_sources import origin_of
 from azurelab.compute.services import DISK_TYPE, SNAPSHOT_TYPE, disks_of
 
@@ -150,17 +150,7 @@ SNAPSHOTS_TYPE = ResourceType(
         "endGetAccess": end_access("HighCostSnapshotCreateHydrate"),
     },
     readonly=READONLY,
-    fields=(
-        Field(path="properties", kind=dict, required=True),
-        Field(path="properties.creationData", kind=dict, required=True),
-        Field(path="properties.creationData.createOption", values=_OPTIONS, required=True),
-        Field(path="properties.diskSizeGB", kind=int),
-        Field(path="properties.incremental", kind=bool),
-        Field(path="properties.osType", values=("Windows", "Linux")),
-        Field(path="sku", kind=dict),
-        Field(path="sku.name", values=SKUS),
-        Field(path="tags", kind=dict),
-    ),
+    fields=SNAPSHOT_FIELDS,
     view=view,
     read_bucket="LowCostGet",
     list_bucket="HighCostGet",

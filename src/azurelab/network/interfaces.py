@@ -14,10 +14,11 @@ from typing import Any
 
 from azurelab.arm.context import Context
 from azurelab.arm.store import Resource, Store
-from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
+from azurelab.arm.types import NETWORK, Etags, Lro, ResourceType, Verb
 from azurelab.network.addresses import first_free_private, is_usable, mac_of, suffix_of
 from azurelab.network.effective import ACTIONS
 from azurelab.network.errors import NetworkError
+from azurelab.network.fields import CARD
 from azurelab.network.parts import format_error, reference, referenced
 from azurelab.network.public_ips import give_address, is_dynamic, take_address, user_of
 from azurelab.network.spelling import SPELLING
@@ -344,17 +345,7 @@ NICS = ResourceType(
         "properties.hostedWorkloads",
         "properties.privateEndpoint",
     ),
-    fields=(
-        Field(path="properties.ipConfigurations", kind=list),
-        Field(path="properties.ipConfigurations[].properties.privateIPAllocationMethod", values=("Static", "Dynamic")),
-        Field(path="properties.ipConfigurations[].properties.privateIPAddressVersion", values=("IPv4", "IPv6")),
-        Field(path="properties.ipConfigurations[].properties.privateIPAddress"),
-        Field(path="properties.ipConfigurations[].properties.primary", kind=bool),
-        Field(path="properties.enableIPForwarding", kind=bool),
-        Field(path="properties.enableAcceleratedNetworking", kind=bool),
-        Field(path="properties.dnsSettings.dnsServers", kind=list),
-        Field(path="properties.networkSecurityGroup", kind=dict),
-    ),
+    fields=CARD,
     body_error="InvalidRequestFormat",
     spelling=SPELLING,
     view=_view,

@@ -14,6 +14,7 @@ from azurelab.arm.store import Resource, clone
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import first_free_private
 from azurelab.network.errors import NetworkError
+from azurelab.network.fields import BALANCER, NAT_RULE, POOL
 from azurelab.network.interfaces import configurations, private_addresses
 from azurelab.network.parts import absorb, decorate, embedded, reference, referenced
 from azurelab.network.public_ips import give_address, user_of
@@ -251,10 +252,7 @@ LBS = ResourceType(
     ),
     etags=Etags.WEAK,
     readonly=("properties.resourceGuid", "properties.provisioningState"),
-    fields=(
-        Field(path="sku.name", values=("Basic", "Standard", "Gateway")),
-        Field(path="properties.frontendIPConfigurations", kind=list),
-    ),
+    fields=BALANCER,
     body_error="InvalidRequestFormat",
     spelling=SPELLING,
     view=_view,
@@ -275,7 +273,7 @@ def _prepare_nat(ctx: Context) -> None:
     _complete_nat(ctx, ctx.resource, ctx.before)
 
 
-def _child(name: str, prepare: Any, refuse: Any, view: Any) -> ResourceType:
+def _child(name: str, prepare: Any, refuse: Any, view: Any, fields: tuple[Field, ...]) -> ResourceType:
     return ResourceType(
         name=name,
         flavor=NETWORK,
@@ -289,11 +287,12 @@ def _child(name: str, prepare: Any, refuse: Any, view: Any) -> ResourceType:
         body_error="InvalidRequestFormat",
         spelling=SPELLING,
         view=view,
+        fields=fields,
         delete_order=39,
     )
 
 
-POOLS = _child(POOL_TYPE, _prepare_pool, _refuse_used_pool, _view_pool)
-NATS = _child(NAT_TYPE, _prepare_nat, None, _view_nat)
+POOLS = _child(POOL_TYPE, _prepare_pool, _refuse_used_pool, _view_pool, POOL)
+NATS = _child(NAT_TYPE, _prepare_nat, None, _view_nat, NAT_RULE)
 
 TYPES = (LBS, POOLS, NATS)

@@ -12,6 +12,7 @@ from azurelab.arm.store import Resource, Store
 from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import FIRST_PUBLIC, LAST_PUBLIC, next_public
 from azurelab.network.errors import NetworkError
+from azurelab.network.fields import PUBLIC_IP
 from azurelab.network.spelling import SPELLING
 
 __all__ = ["PIP_TYPE", "TYPES", "give_address", "take_address", "user_of"]
@@ -139,14 +140,7 @@ PUBLIC_IPS = ResourceType(
         "properties.ipAddress",
         "properties.ipConfiguration",
     ),
-    fields=(
-        Field(path="sku.name", values=("Basic", "Standard", "StandardV2")),
-        Field(path="properties.publicIPAllocationMethod", values=("Static", "Dynamic")),
-        Field(path="properties.publicIPAddressVersion", values=("IPv4", "IPv6")),
-        Field(path="properties.idleTimeoutInMinutes", kind=int),
-        Field(path="properties.deleteOption", values=("Delete", "Detach")),
-        Field(path="zones", kind=list),
-    ),
+    fields=PUBLIC_IP,
     body_error="InvalidRequestFormat",
     spelling=SPELLING,
     view=_view,

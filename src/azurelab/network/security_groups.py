@@ -7,8 +7,10 @@ from typing import Any
 
 from azurelab.arm.context import Context
 from azurelab.arm.store import Resource
-from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
+from azurelab.arm.types import NETWORK, Etags, Lro, ResourceType, Verb
 from azurelab.network.errors import NetworkError
+from azurelab.network.fields import RULE as RULE_FIELDS
+from azurelab.network.fields import RULES as GROUP_FIELDS
 from azurelab.network.parts import absorb, embedded
 from azurelab.network.spelling import SPELLING
 
@@ -181,7 +183,7 @@ NSGS = ResourceType(
         "properties.networkInterfaces",
         "properties.subnets",
     ),
-    fields=(Field(path="properties.securityRules", kind=list),),
+    fields=GROUP_FIELDS,
     body_error="InvalidRequestFormat",
     spelling=SPELLING,
     view=_view,
@@ -198,12 +200,7 @@ RULES = ResourceType(
     located=False,
     in_resources_list=False,
     readonly=("properties.provisioningState",),
-    fields=(
-        Field(path="properties.access", values=("Allow", "Deny")),
-        Field(path="properties.direction", values=("Inbound", "Outbound")),
-        Field(path="properties.protocol", values=("Tcp", "Udp", "Icmp", "Esp", "Ah", "*")),
-        Field(path="properties.priority", kind=int),
-    ),
+    fields=RULE_FIELDS,
     body_error="InvalidRequestFormat",
     spelling=SPELLING,
     delete_order=74,

@@ -7,9 +7,10 @@ from typing import Any
 
 from azurelab.arm.context import Context
 from azurelab.arm.store import Resource, clone
-from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
+from azurelab.arm.types import NETWORK, Etags, Lro, ResourceType, Verb
 from azurelab.network.addresses import parse_prefix
 from azurelab.network.errors import NetworkError
+from azurelab.network.fields import NETWORK_OF, PEERING, SUBNET
 from azurelab.network.parts import absorb, embedded, format_error, reference, referenced
 from azurelab.network.spelling import SPELLING
 
@@ -87,12 +88,7 @@ VNETS = ResourceType(
     ),
     etags=Etags.WEAK,
     readonly=("properties.resourceGuid", "properties.provisioningState"),
-    fields=(
-        Field(path="properties.addressSpace", kind=dict),
-        Field(path="properties.addressSpace.addressPrefixes", kind=list),
-        Field(path="properties.subnets", kind=list),
-        Field(path="properties.dhcpOptions.dnsServers", kind=list),
-    ),
+    fields=NETWORK_OF,
     body_error="InvalidRequestFormat",
     spelling=SPELLING,
     view=_view_vnet,
@@ -237,11 +233,7 @@ SUBNETS = ResourceType(
     located=False,
     in_resources_list=False,
     readonly=("properties.provisioningState", "properties.ipConfigurations"),
-    fields=(
-        Field(path="properties.addressPrefix"),
-        Field(path="properties.addressPrefixes", kind=list),
-        Field(path="properties.networkSecurityGroup", kind=dict),
-    ),
+    fields=SUBNET,
     body_error="InvalidRequestFormat",
     spelling=SPELLING,
     view=_view_subnet,
@@ -302,6 +294,7 @@ PEERINGS = ResourceType(
     parent_etag=True,
     located=False,
     in_resources_list=False,
+    fields=PEERING,
     readonly=("properties.provisioningState", "properties.peeringState", "properties.resourceGuid"),
     body_error="InvalidRequestFormat",
     spelling=SPELLING,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from azurelab.arm.documents import check_fields
 from azurelab.arm.errors import ArmError, conflict, group_not_found
+from azurelab.arm.fields import check_fields
 from azurelab.arm.http import Call, Response
 from azurelab.arm.ids import group_key
 from azurelab.arm.reading import page

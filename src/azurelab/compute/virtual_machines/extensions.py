@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import conflict
 from azurelab.arm.store import Resource
-from azurelab.arm.types import COMPUTE, Field, Lro, ResourceType, Verb
+from azurelab.arm.types import COMPUTE, Lro, ResourceType, Verb
 from azurelab.compute.services import VM_TYPE
+from azurelab.compute.virtual_machines.fields import EXTENSION_FIELDS
 from azurelab.compute.virtual_machines.viewing import extension_view
 
 if TYPE_CHECKING:
@@ -53,12 +54,7 @@ EXTENSIONS_TYPE = ResourceType(
     put=Verb(new=201, existing=200, lro=Lro.AAO, seconds=70.6, bucket="UpdateVM", prepare=_prepare),
     patch=Verb(existing=200, lro=Lro.AAO, seconds=0.3, bucket="UpdateVM", prepare=_prepare),
     delete=Verb(existing=202, lro=Lro.BOTH, seconds=30.4, bucket="UpdateVM", empty=True),
-    fields=(
-        Field(path="properties", kind=dict, required=True),
-        Field(path="properties.publisher"),
-        Field(path="properties.type"),
-        Field(path="properties.typeHandlerVersion"),
-    ),
+    fields=EXTENSION_FIELDS,
     readonly=("properties.instanceView",),
     view=_view,
     read_bucket="LowCostGet",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import ArmError, not_found
 from azurelab.arm.store import Resource
-from azurelab.arm.types import COMPUTE, Etags, Field, Lro, ResourceType, Verb
+from azurelab.arm.types import COMPUTE, Etags, Lro, ResourceType, Verb
 from azurelab.compute.services import GHOST_SETTING, VM_TYPE
 from azurelab.compute.virtual_machines import (
     commands,
@@ -18,6 +18,7 @@ from azurelab.compute.virtual_machines import (
     updating,
 )
 from azurelab.compute.virtual_machines.documents import merge_patch, merge_put
+from azurelab.compute.virtual_machines.fields import VM_FIELDS
 from azurelab.compute.virtual_machines.network import card_ids
 from azurelab.compute.virtual_machines.storage import held_disks
 from azurelab.compute.virtual_machines.viewing import instance_view, view
@@ -116,31 +117,7 @@ VIRTUAL_MACHINES_TYPE = ResourceType(
         **converting.ACTIONS,
         **maintaining.ACTIONS,
     },
-    fields=(
-        Field(path="properties", kind=dict, required=True),
-        Field(path="properties.hardwareProfile", kind=dict),
-        Field(path="properties.storageProfile", kind=dict),
-        Field(path="properties.storageProfile.osDisk", kind=dict),
-        Field(path="properties.storageProfile.osDisk.createOption", values=("FromImage", "Attach", "Empty")),
-        Field(path="properties.storageProfile.osDisk.caching", values=("None", "ReadOnly", "ReadWrite")),
-        Field(path="properties.storageProfile.osDisk.deleteOption", values=("Delete", "Detach")),
-        Field(path="properties.storageProfile.osDisk.osType", values=("Windows", "Linux")),
-        Field(path="properties.storageProfile.osDisk.diskSizeGB", kind=int),
-        Field(path="properties.storageProfile.dataDisks", kind=list),
-        Field(path="properties.storageProfile.dataDisks[].lun", kind=int, required=True),
-        Field(path="properties.storageProfile.dataDisks[].caching", values=("None", "ReadOnly", "ReadWrite")),
-        Field(path="properties.storageProfile.dataDisks[].deleteOption", values=("Delete", "Detach")),
-        Field(path="properties.storageProfile.dataDisks[].diskSizeGB", kind=int),
-        Field(path="properties.networkProfile", kind=dict),
-        Field(path="properties.networkProfile.networkInterfaces", kind=list),
-        Field(path="properties.osProfile", kind=dict),
-        Field(path="properties.priority", values=("Regular", "Low", "Spot", "SpotPlus")),
-        Field(path="properties.evictionPolicy", values=("Deallocate", "Delete")),
-        Field(path="properties.billingProfile", kind=dict),
-        Field(path="zones", kind=list),
-        Field(path="tags", kind=dict),
-        Field(path="identity", kind=dict),
-    ),
+    fields=VM_FIELDS,
     merge=merge_put,
     merge_patch=merge_patch,
     view=view,

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from azurelab.arm.documents import check_fields, merge_patch, merge_put, respell, without_nulls
+from azurelab.arm.documents import merge_patch, merge_put, respell, without_nulls
 from azurelab.arm.errors import ArmError
+from azurelab.arm.fields import check_fields
 from azurelab.arm.http import Response
 from azurelab.arm.ids import parse_id
 from azurelab.arm.routing import Routes
