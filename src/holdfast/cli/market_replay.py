@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,11 +41,12 @@ def read_window(text: str | None) -> tuple[int, int] | None:
     """`02:00-06:00` = minutes of the trace's day in which planned moves are allowed."""
     if text is None:
         return None
-    try:
-        begin, end = ((int(p.split(":")[0]) * 60 + int(p.split(":")[1])) for p in text.split("-"))
-    except (ValueError, IndexError) as exc:
-        raise InvalidInput(field="--window", problem=f"'{text}' is not a span such as 02:00-06:00") from exc
-    if not (0 <= begin < 1440 and 0 <= end <= 1440 and begin != end):
+    found = re.fullmatch(r"(\d{1,2}):([0-5]\d)-(\d{1,2}):([0-5]\d)", text.strip())
+    if found is None:
+        raise InvalidInput(field="--window", problem=f"'{text}' is not a span such as 02:00-06:00")
+    hours = [int(part) for part in found.groups()]
+    begin, end = hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]
+    if not (begin < 1440 and end <= 1440 and begin != end):
         raise InvalidInput(field="--window", problem=f"'{text}' is not inside a day")
     return begin, end
 
@@ -81,6 +83,10 @@ def run_replay(
     unplanned, planned = read_downtime(downtime)
     if probe < 1:
         raise InvalidInput(field="--probe", problem="markets are probed every 1 minute or more seldom")
+    if detect < 0:
+        raise InvalidInput(field="--detect", problem="minutes must not be negative")
+    if not 1 <= forecast_horizon < float("inf"):
+        raise InvalidInput(field="--forecast-horizon", problem="a forecast is about 1 minute or more")
     if forecast_error is not None and not 0 <= forecast_error <= 0.5:
         raise InvalidInput(field="--forecast-error", problem="expected an error rate in 0..0.5")
     setting = Setting(

@@ -17,7 +17,7 @@ def lambda_of_orientation(availability_vs_cost: int | None, setting: float | Non
     `setting`, the operator's own λ, overrides. Raises InvalidInput outside 0..100 or for a λ that is not positive.
     """
     if setting is not None:
-        if not setting > 0:
+        if not 0 < setting < float("inf"):
             raise InvalidInput(field="lambda", problem=f"{setting} is not a positive number")
         return float(setting)
     if availability_vs_cost is None:
@@ -41,7 +41,7 @@ class Terms:
     detect_min: int = 1
 
     def __post_init__(self) -> None:
-        if not self.lam > 0:
+        if not 0 < self.lam < float("inf"):
             raise InvalidInput(field="lambda", problem=f"{self.lam} is not a positive number")
         if min(self.unplanned_min, self.planned_min, self.detect_min) < 0:
             raise InvalidInput(field="downtime", problem="minutes must not be negative")

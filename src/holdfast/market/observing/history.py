@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from holdfast.core.clock import format_utc, parse_utc
 from holdfast.core.errors import InvalidInput
 from holdfast.market.deciding.ages import Floats
-from holdfast.market.deciding.replay.pool import Pool
+from holdfast.market.deciding.replay.pool import MINUTES_PER_DAY, Pool
 from holdfast.market.observing.grids import held, minute_availability
 
 __all__ = ["COLUMNS", "FORMAT", "pools_of_history", "read_rows", "rows_of_pool", "write_csv", "write_json"]
 
 FORMAT = "holdfast-market-history"
+MOST_DAYS = 3660  # ten years of minutes are 42 MB for each market; a wrong century in one row is not worth more
 COLUMNS = ("time", "region", "size", "zone", "available", "price")
 
 Row = Mapping[str, Any]
@@ -33,9 +34,17 @@ Row = Mapping[str, Any]
 
 def read_rows(text: str, source: str) -> list[Row]:
     """Rows of a CSV or JSON history. Raises InvalidInput that names the file and what is missing."""
-    if text.lstrip()[:1] == "{":
-        told = json.loads(text)
-        if told.get("format") != FORMAT or told.get("version") != 1 or not isinstance(told.get("rows"), list):
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            told = json.loads(text)
+        except ValueError as exc:
+            raise InvalidInput(field=source, problem=f"is not JSON: {exc}") from exc
+        if (
+            not isinstance(told, dict)
+            or told.get("format") != FORMAT
+            or told.get("version") != 1
+            or not isinstance(told.get("rows"), list)
+        ):
             raise InvalidInput(field=source, problem=f"expected format {FORMAT}, version 1 and a list named rows")
         return list(told["rows"])
     reader = csv.DictReader(io.StringIO(text))
@@ -57,9 +66,11 @@ def pools_of_history(
     for number, row in enumerate(rows, start=1):
         try:
             at = parse_utc(str(row["time"])).timestamp()
-            int(row["available"])
+            if int(row["available"]) not in (0, 1):
+                raise ValueError(f"available is {row['available']}, not 1 or 0")
         except (KeyError, ValueError, TypeError) as exc:
-            raise InvalidInput(field=f"{source} row {number}", problem=f"time or available is wrong: {exc}") from exc
+            problem = f"lacks {exc}" if isinstance(exc, KeyError) else f"time or available is wrong: {exc}"
+            raise InvalidInput(field=f"{source} row {number}", problem=problem) from exc
         market = "_".join(str(row[k]) for k in ("zone", "size") if row.get(k)) or "market"
         regions.setdefault(str(row.get("region") or "region"), {}).setdefault(market, []).append((at, row))
     if not regions:
@@ -79,6 +90,11 @@ def _pool(
     start = min(looks[0][0] for looks in markets.values())
     end = max(looks[-1][0] for looks in markets.values())
     minutes = int((end - start) // 60) + 1
+    if minutes > MOST_DAYS * MINUTES_PER_DAY:
+        problem = (
+            f"the rows of {region} span {minutes // MINUTES_PER_DAY:,} days, more than {MOST_DAYS:,}: a time is wrong"
+        )
+        raise InvalidInput(field=source, problem=problem)
     names = sorted(markets)
     up, price, stays = [], [], []
     for name in names:

@@ -100,12 +100,16 @@ def _pool(entry: Any, number: int, traces: Path, forecast: str | None) -> Pool:
     if not isinstance(paths, list) or not paths or not all(isinstance(p, str) for p in paths):
         raise InvalidInput(field=f"--pools {name}.series", problem="expected a list of paths with at least one")
     price = entry.get("price")
-    if price is not None and (isinstance(price, bool) or not isinstance(price, (int, float)) or price < 0):
+    if price is not None and (
+        isinstance(price, bool) or not isinstance(price, (int, float)) or not 0 <= price < float("inf")
+    ):
         raise InvalidInput(field=f"--pools {name}.price", problem="expected a fraction of on-demand, such as 0.3")
     files = [traces / p for p in paths]
     missing = next((f for f in files if not f.is_file()), None)
     if missing is not None:
         raise InvalidInput(field=f"--pools {name}.series", problem=f"there is no file {missing}")
+    if len(files) > 1 and any(_is_history(f) for f in files):
+        raise InvalidInput(field=f"--pools {name}.series", problem="a history file is a pool of its own: name it alone")
     if len(files) == 1 and _is_history(files[0]):
         whole = _only_region(_history(files[0], forecast, price), name)
     else:

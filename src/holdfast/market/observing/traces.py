@@ -24,6 +24,7 @@ from holdfast.market.observing.grids import held, minute_availability
 
 __all__ = ["Series", "price_of", "read_series"]
 
+LONGEST_GAP_S = 7 * 86400.0  # samples further apart are no watch of a market
 # On-demand, USD per hour, when the price histories were recorded (AWS, US regions, Linux, early 2020).
 _TYPES = {
     ("k80", 1): ("p2.xlarge", 0.90),
@@ -56,8 +57,10 @@ def read_series(path: Path) -> Series:
         gap_s, data = float(told["metadata"]["gap_seconds"]), told["data"]
     except (KeyError, TypeError, ValueError) as exc:
         raise InvalidInput(field=str(path), problem="expected metadata.gap_seconds and a list named data") from exc
-    if gap_s <= 0 or not isinstance(data, list) or not data:
-        raise InvalidInput(field=str(path), problem="expected a positive gap and at least one sample")
+    if not 1 <= gap_s <= LONGEST_GAP_S or not isinstance(data, list) or not data:
+        raise InvalidInput(field=str(path), problem="expected a gap of 1 second to 1 week and at least one sample")
+    if not all(isinstance(sample, (int, float)) for sample in data):
+        raise InvalidInput(field=str(path), problem="every sample must be a number of instances")
     up = np.asarray(data, dtype=np.float64) > 0
     minutes = math.ceil(len(data) * gap_s / 60.0 - 1e-9)
     return Series(
@@ -112,10 +115,14 @@ def _zones(path: Path) -> tuple[dict[str, tuple[Floats, Floats]], float]:
     entries = _read(path).get("SpotPriceHistory")
     if not isinstance(entries, list) or not entries:
         raise InvalidInput(field=str(path), problem="expected a list named SpotPriceHistory")
-    linux = [e for e in entries if e.get("ProductDescription", "Linux/UNIX") == "Linux/UNIX"] or entries
-    events = sorted(
-        (parse_utc(e["Timestamp"]).timestamp(), e["AvailabilityZone"], float(e["SpotPrice"])) for e in linux
-    )
+    try:
+        linux = [e for e in entries if e.get("ProductDescription", "Linux/UNIX") == "Linux/UNIX"] or entries
+        events = sorted(
+            (parse_utc(e["Timestamp"]).timestamp(), str(e["AvailabilityZone"]), float(e["SpotPrice"])) for e in linux
+        )
+    except (KeyError, ValueError, TypeError, AttributeError) as exc:
+        problem = f"an event lacks Timestamp, AvailabilityZone or SpotPrice, or has it wrong: {exc}"
+        raise InvalidInput(field=str(path), problem=problem) from exc
     start, end = events[0][0], events[-1][0]
     zones: dict[str, tuple[list[float], list[float]]] = {}
     for at, zone, price in events:
