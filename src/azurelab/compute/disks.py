@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from azurelab.arm.errors import bad_request, conflict
 from azurelab.arm.store import clone
-from azurelab.arm.types import DISKS, Lro, ResourceType, Verb
+from azurelab.arm.types import DISKS, ResourceType
 from azurelab.compute.access import begin_access, end_access, refuse_open
-from azurelab.compute.disk_documents import READONLY, accepted, complete, restate, state_of, view
+from azurelab.compute.disk_documents import READONLY, complete, restate, state_of, view
 from azurelab.compute.disk_fields import DISK_FIELDS
 from azurelab.compute.disk_sizes import GIB, LARGEST_GIB, size_gib
 from azurelab.compute.disk_sources import origin_of
+from azurelab.compute.disk_verbs import change, make, take_away
 from azurelab.compute.services import DISK_TYPE, disks_of
 
 if TYPE_CHECKING:
@@ -113,48 +114,12 @@ def refuse_attached(ctx: Context) -> None:
     refuse_open(ctx, str(found.hidden["volume"]), ctx.id.name, "disk", "attaching or deleting")
 
 
-def _finish_delete(ctx: Context) -> None:
-    found = ctx.found
-    if found is not None:
-        service, volume = disks_of(ctx.lab), str(found.hidden["volume"])
-        # After the commit: a kill before it must leave the disk with its bytes.
-        ctx.store.after_commit(lambda: service.delete(volume))
-
-
 DISKS_TYPE = ResourceType(
     name=DISK_TYPE,
     flavor=DISKS,
-    put=Verb(
-        new=202,
-        existing=202,
-        lro=Lro.BOTH,
-        seconds=0.2,
-        bucket="CreateUpdateDisks",
-        prepare=_prepare_put,
-        run=_run_put,
-        answer=accepted,
-        quick=True,
-    ),
-    patch=Verb(
-        existing=202,
-        lro=Lro.BOTH,
-        seconds=0.1,
-        bucket="CreateUpdateDisks",
-        prepare=_prepare_update,
-        run=_run_put,
-        answer=accepted,
-        quick=True,
-    ),
-    delete=Verb(
-        existing=202,
-        lro=Lro.BOTH,
-        seconds=0.3,
-        bucket="DeleteDisks",
-        prepare=refuse_attached,
-        finish=_finish_delete,
-        empty=True,
-        quick=True,
-    ),
+    put=make("CreateUpdateDisks", 0.2, _prepare_put, _run_put),
+    patch=change(_prepare_update, _run_put),
+    delete=take_away(refuse_attached),
     actions={
         "beginGetAccess": begin_access("HighCostDiskHydrate", "disk"),
         "endGetAccess": end_access("HighCostDiskHydrate"),

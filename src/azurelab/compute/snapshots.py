@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from azurelab.arm.errors import conflict
 from azurelab.arm.store import clone
-from azurelab.arm.types import DISKS, Lro, ResourceType, Verb
+from azurelab.arm.types import DISKS, ResourceType
 from azurelab.compute.access import begin_access, end_access, refuse_open
-from azurelab.compute.disk_documents import READONLY, accepted, complete, restate, view
+from azurelab.compute.disk_documents import READONLY, complete, restate, view
 from azurelab.compute.disk_fields import SNAPSHOT_FIELDS
 from azurelab.compute.disk_sources import origin_of
+from azurelab.compute.disk_verbs import change, make, take_away
 from azurelab.compute.services import DISK_TYPE, SNAPSHOT_TYPE, disks_of
 
 if TYPE_CHECKING:
@@ -105,46 +106,12 @@ def _refuse_delete(ctx: Context) -> None:
     refuse_open(ctx, str(ctx.resource.hidden["volume"]), ctx.id.name, "snapshot", "deleting")
 
 
-def _finish_delete(ctx: Context) -> None:
-    found = ctx.found
-    if found is not None:
-        service, volume = disks_of(ctx.lab), str(found.hidden["volume"])
-        ctx.store.after_commit(lambda: service.delete(volume))
-
-
 SNAPSHOTS_TYPE = ResourceType(
     name=SNAPSHOT_TYPE,
     flavor=DISKS,
-    put=Verb(
-        new=202,
-        existing=202,
-        lro=Lro.BOTH,
-        seconds=0.7,
-        bucket="HighCostSnapshotCreateHydrate",
-        prepare=_prepare_put,
-        run=_run_put,
-        answer=accepted,
-        quick=True,
-    ),
-    patch=Verb(
-        existing=202,
-        lro=Lro.BOTH,
-        seconds=0.1,
-        bucket="CreateUpdateDisks",
-        prepare=_prepare_update,
-        answer=accepted,
-        quick=True,
-    ),
-    delete=Verb(
-        existing=202,
-        lro=Lro.BOTH,
-        seconds=0.3,
-        bucket="DeleteDisks",
-        prepare=_refuse_delete,
-        finish=_finish_delete,
-        empty=True,
-        quick=True,
-    ),
+    put=make("HighCostSnapshotCreateHydrate", 0.7, _prepare_put, _run_put),
+    patch=change(_prepare_update),
+    delete=take_away(_refuse_delete),
     actions={
         "beginGetAccess": begin_access("HighCostSnapshotCreateHydrate", "snapshot"),
         "endGetAccess": end_access("HighCostSnapshotCreateHydrate"),

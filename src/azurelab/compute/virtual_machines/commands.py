@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import bad_request, conflict, not_found
-from azurelab.arm.types import Lro, Verb
+from azurelab.arm.types import Verb
+from azurelab.compute.virtual_machines.actions import long_action
 from azurelab.compute.virtual_machines.guest import hypervisor_of
 from azurelab.world.sizes import Size
 
@@ -133,24 +134,8 @@ def _vm_sizes(ctx: Context) -> Any:
 
 
 ACTIONS = {
-    "runCommand": Verb(
-        existing=202,
-        lro=Lro.BOTH,
-        seconds=30.4,
-        bucket="UpdateVM",
-        prepare=_prepare_run_command,
-        result=_run_command_result,
-        empty=True,
-    ),
-    "capture": Verb(
-        existing=202,
-        lro=Lro.BOTH,
-        seconds=0.3,
-        bucket="UpdateVM",
-        prepare=_prepare_capture,
-        result=_capture_result,
-        empty=True,
-    ),
+    "runCommand": long_action(30.4, prepare=_prepare_run_command, result=_run_command_result),
+    "capture": long_action(0.3, prepare=_prepare_capture, result=_capture_result),
     "retrieveBootDiagnosticsData": Verb(existing=200, bucket="GetVM", result=_boot_diagnostics),
     "vmSizes": Verb(method="GET", answer=_vm_sizes, bucket="LowCostGet"),
 }

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import conflict
 from azurelab.arm.store import clone
-from azurelab.arm.types import Lro, Verb
 from azurelab.compute.disk_documents import restate
 from azurelab.compute.disk_sizes import GIB
 from azurelab.compute.services import DISK_TYPE
+from azurelab.compute.virtual_machines.actions import long_action
 
 if TYPE_CHECKING:
     from azurelab.arm.context import Context
@@ -75,8 +75,4 @@ def _managed(ctx: Context, entry: dict[str, Any], volume: str, stem: str, kind: 
     }
 
 
-ACTIONS = {
-    "convertToManagedDisks": Verb(
-        existing=202, lro=Lro.BOTH, seconds=30, bucket="UpdateVM", prepare=_prepare, finish=_finish, empty=True
-    ),
-}
+ACTIONS = {"convertToManagedDisks": long_action(30, prepare=_prepare, finish=_finish)}

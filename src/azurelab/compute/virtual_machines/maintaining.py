@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import conflict, invalid_parameter
 from azurelab.arm.store import clone
-from azurelab.arm.types import Lro, Verb
 from azurelab.compute.disk_sources import absolute_id
 from azurelab.compute.virtual_machines import updating
+from azurelab.compute.virtual_machines.actions import long_action
 from azurelab.compute.virtual_machines.viewing import view
 
 if TYPE_CHECKING:
@@ -126,25 +126,10 @@ def _profile(ctx: Context) -> Any:
     return view(ctx, ctx.resource)["properties"]["storageProfile"]
 
 
-def _long(seconds: float, prepare: Any, result: Any) -> Verb:
-    return Verb(
-        existing=202, lro=Lro.BOTH, seconds=seconds, bucket="UpdateVM", prepare=prepare, result=result, empty=True
-    )
-
-
 ACTIONS = {
-    "assessPatches": _long(30, _refuse_off, _assessed),
-    "installPatches": _long(120, _prepare_install, _installed),
-    "performMaintenance": _long(60, _refuse_maintenance, None),
-    "reimage": _long(60, _refuse_reimage, None),
-    "attachDetachDataDisks": Verb(
-        existing=202,
-        lro=Lro.BOTH,
-        seconds=3.7,
-        bucket="UpdateVM",
-        prepare=_prepare_disks,
-        run=updating.run,
-        result=_profile,
-        empty=True,
-    ),
+    "assessPatches": long_action(30, prepare=_refuse_off, result=_assessed),
+    "installPatches": long_action(120, prepare=_prepare_install, result=_installed),
+    "performMaintenance": long_action(60, prepare=_refuse_maintenance),
+    "reimage": long_action(60, prepare=_refuse_reimage),
+    "attachDetachDataDisks": long_action(3.7, prepare=_prepare_disks, run=updating.run, result=_profile),
 }

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from azurelab.arm.errors import ArmError, conflict
-from azurelab.arm.types import Lro, Verb
+from azurelab.arm.types import Verb
+from azurelab.compute.virtual_machines.actions import long_action
 from azurelab.compute.virtual_machines.allocating import check_allocation, release
 from azurelab.compute.virtual_machines.guest import boot, halt, hypervisor_of
 from azurelab.compute.virtual_machines.updating import remember_agent, set_power, start_guest
@@ -173,16 +174,12 @@ def _run_generalize(ctx: Context) -> None:
     ctx.log("generalized")
 
 
-def _action(seconds: float, bucket: str, run: object, prepare: object = None) -> Verb:
-    return Verb(existing=202, lro=Lro.BOTH, seconds=seconds, bucket=bucket, run=run, prepare=prepare, empty=True)  # type: ignore[arg-type]
-
-
 ACTIONS = {
-    "start": _action(7.6, "UpdateVM", _run_start, _prepare_start),
-    "powerOff": _action(9.9, "UpdateVM", _run_power_off),
-    "deallocate": _action(40.5, "DeleteVM", _run_deallocate, _prepare_deallocate),
-    "restart": _action(0.3, "UpdateVM", _run_restart, _prepare_restart),
-    "redeploy": _action(42.5, "UpdateVM", _run_redeploy, _refuse_generalized),
-    "reapply": _action(1.5, "UpdateVM", _run_reapply),
+    "start": long_action(7.6, run=_run_start, prepare=_prepare_start),
+    "powerOff": long_action(9.9, run=_run_power_off),
+    "deallocate": long_action(40.5, bucket="DeleteVM", run=_run_deallocate, prepare=_prepare_deallocate),
+    "restart": long_action(0.3, run=_run_restart, prepare=_prepare_restart),
+    "redeploy": long_action(42.5, run=_run_redeploy, prepare=_refuse_generalized),
+    "reapply": long_action(1.5, run=_run_reapply),
     "generalize": Verb(existing=200, bucket="UpdateVM", prepare=_prepare_generalize, run=_run_generalize, empty=True),
 }
