@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -20,7 +20,7 @@ from holdfast.core.errors import InvalidInput, NotFound
 from holdfast.core.ids import OperationId
 from holdfast.imports.options import DiskSource, ImportOptions, NetworkSource, Priority
 from holdfast.imports.plan import ImportPlan, load_plan
-from holdfast.imports.records import ImportRow, plan_of, the_import
+from holdfast.imports.records import LIGHT, ImportRow, plan_of, the_import
 from holdfast.imports.retention import retention_key
 from holdfast.imports.states import ImportState
 from holdfast.machines import ledger
@@ -29,8 +29,6 @@ from holdfast.wiring import House
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/imports", tags=["imports"])
-
-LIGHT = (defer(ImportRow.plan), defer(ImportRow.unsupported))  # some 100 KB each: no list and no poll needs them
 
 
 class Options(BaseModel):

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from holdfast.store.audit import audit
 from holdfast.store.base import Base
 from holdfast.store.database import Database
 from holdfast.store.secrets import Sealed, Secret, Vault
+from holdfast.store.together import Together
 from holdfast.store.types import Json, SealedBytes, Utc
 
 __all__ = ["CloudRow", "Clouds", "Connected", "audit_into"]
@@ -185,27 +187,31 @@ class Clouds:
 
 
 def audit_into(database: Database) -> Callable[[CloudWrite], None]:
-    """One audit line for each change sent to a cloud, in a transaction of its own: the sending did happen."""
+    """One audit line for each change sent to a cloud, apart from the step's own record: the sending did happen."""
+    together = Together(database)
 
     def write(sent: CloudWrite) -> None:
-        with database.write() as session:
-            audit(
-                session,
-                sent.at,
-                "holdfast",
-                "cloud.write",
-                subject=sent.path,
-                operation=sent.operation,
-                cloud=sent.cloud,
-                method=sent.method,
-                step=sent.key,
-                status=sent.status,
-                error=sent.error,
-                client_request_id=sent.client_request_id,
-                service_request_id=sent.service_request_id,
-            )
+        together.write(partial(_audit, sent=sent))
 
     return write
+
+
+def _audit(session: Session, sent: CloudWrite) -> None:
+    audit(
+        session,
+        sent.at,
+        "holdfast",
+        "cloud.write",
+        subject=sent.path,
+        operation=sent.operation,
+        cloud=sent.cloud,
+        method=sent.method,
+        step=sent.key,
+        status=sent.status,
+        error=sent.error,
+        client_request_id=sent.client_request_id,
+        service_request_id=sent.service_request_id,
+    )
 
 
 def _about(name: str) -> str:

@@ -40,7 +40,7 @@ _FENCED = (
 )
 _CANCEL = select(_OPERATIONS.c.cancel, _OPERATIONS.c.pivoted).where(_OPERATIONS.c.id == bindparam("id"))
 
-_OFTEN_S = 1.0  # real seconds between two messages at the same percentage: a copy that counts bytes must not flood us
+_OFTEN_S = 1.0  # real seconds between two messages of a step: each is a transaction
 
 
 def plain(value: Any) -> Any:
@@ -438,7 +438,7 @@ class Record:
     def _report(self, percent: float | None, message: str) -> None:
         shown = (None if percent is None else int(percent), message)
         now_s = time.monotonic()
-        if shown == self._shown or (self._shown and shown[0] == self._shown[0] and now_s - self._shown_at < _OFTEN_S):
+        if shown == self._shown or (self._shown and now_s - self._shown_at < _OFTEN_S):
             return
         self._shown, self._shown_at = shown, now_s
         with self.engine.database.write() as session:

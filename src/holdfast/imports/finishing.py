@@ -17,7 +17,7 @@ from holdfast.clouds.protocols import Agent, Cloud, Power, Probe
 from holdfast.core.errors import HoldfastError, Retry
 from holdfast.engine import Operation, Role, operation
 from holdfast.imports.following import follow_finish
-from holdfast.imports.records import plan_of, the_import
+from holdfast.imports.records import recorded_plan, the_import
 from holdfast.imports.retention import FinishSpec
 from holdfast.imports.steps.case import Case, StepCall, cloud_of, delete_alone
 from holdfast.machines import ledger
@@ -64,7 +64,7 @@ def finish_import(op: Operation, spec: FinishSpec) -> None:
 def prove_node_again(call: StepCall, spec: FinishSpec) -> Cleaning:
     """Prove the node once more and look at the originals"""
     with call.read() as session:
-        row = the_import(session, spec.import_id)
+        row = the_import(session, spec.import_id, light=True)
         rows = ledger.entries(session, operation=row.operation, fates=[Fate.RETAINED])
     case = Case(import_id=spec.import_id, cloud=spec.cloud, operation=row.operation)
     _require_safe(call, case, rows)
@@ -144,8 +144,8 @@ def _require_right_clock(cloud: Cloud) -> None:
 
 def _require_healthy_node(call: StepCall, case: Case, cloud: Cloud) -> Document:
     with call.read() as session:
-        row = the_import(session, case.import_id)
-        node, plan = the_node(session, row.node_id), plan_of(row)
+        row = the_import(session, case.import_id, light=True)
+        node, plan = the_node(session, row.node_id), recorded_plan(session, case.import_id)
     machine = cloud.read(str(node.machine))
     if machine is None or machine.identity != node.machine_identity:
         raise CleanUpSuspended(reason="NODE_MACHINE_GONE", problem=f"the node's machine {node.machine} is gone")

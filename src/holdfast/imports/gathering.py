@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from holdfast.clouds.protocols import Cloud, Facts, Headroom, Price
 from holdfast.core.errors import Refused, Retry
@@ -45,7 +47,7 @@ def gather(cloud: Cloud, machine: str, options: ImportOptions, us: Owner, now: d
     """Raises NotFound when there is no such machine."""
     facts = cloud.describe(machine)
     location = str(facts.machine.body["location"])
-    sizes = tuple(sizes_from_azure_skus(list(cloud.sizes(location)), location))
+    sizes = _sizes(cloud.sizes(location), location)
     own_name = str(facts.machine.get("properties.hardwareProfile.vmSize", ""))
     own = next((size for size in sizes if size.name.lower() == own_name.lower()), None)
     if own is None:
@@ -67,6 +69,24 @@ def gather(cloud: Cloud, machine: str, options: ImportOptions, us: Owner, now: d
         exists=lambda ref: cloud.read(ref) is not None,
         prices_read=prices,
     )
+
+
+_SIZES: OrderedDict[tuple[int, str], tuple[Sequence[dict[str, Any]], tuple[Size, ...]]] = OrderedDict()
+_SIZES_KEPT = 32
+
+
+def _sizes(skus: Sequence[dict[str, Any]], location: str) -> tuple[Size, ...]:
+    """A cloud gives the same list for minutes; it is parsed once. The list is kept, so that its id stays its own.
+
+    Two threads that miss at once parse it twice; that is all.
+    """
+    key = (id(skus), location)
+    kept = _SIZES.get(key)
+    if kept is None:
+        kept = _SIZES[key] = (skus, tuple(sizes_from_azure_skus(list(skus), location)))
+        while len(_SIZES) > _SIZES_KEPT:
+            _SIZES.popitem(last=False)
+    return kept[1]
 
 
 def _book(prices: object, os: str) -> PriceBook:

@@ -204,7 +204,7 @@ def hand_over(call: StepCall, case: Case, launched: Launched, proof: Proof) -> N
     plan = plan_of_case(call, case)
     now = call.clock.now()
     with call.read() as session:
-        node_id = the_import(session, case.import_id).node_id
+        node_id = the_import(session, case.import_id, light=True).node_id
     timers = call.engine.timers
     call.write(partial(_hand_over, timers=timers, case=case, plan=plan, launched=launched, proof=proof, now=now))
     return NodeId(node_id)
@@ -217,7 +217,7 @@ def match_power(call: StepCall, case: Case, launched: Launched) -> None:
 
 def _record_plan(session: Session, case: Case, plan: ImportPlan) -> None:
     """The plan, and a ledger row for everything that will be touched or made: before the first write to the cloud."""
-    row = the_import(session, case.import_id)
+    row = the_import(session, case.import_id, light=True)
     row.plan, row.plan_digest = recorded(plan), plan.digest
     for role, document in originals(plan.facts):
         ledger.record(session, case.operation, case.import_id, case.cloud, role, part_of(role), document)
@@ -238,7 +238,7 @@ def _hand_over(
     proof: Proof,
     now: datetime,
 ) -> None:
-    row = the_import(session, case.import_id)
+    row = the_import(session, case.import_id, light=True)
     row.imported_at = now
     row.successor = {**vars(launched), "launched_at": launched.launched_at.isoformat()}
     row.retained_until = now + plan.options.retention

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Index, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Index, String, cast, select
+from sqlalchemy.orm import Mapped, Session, defer, mapped_column
 
 from holdfast.core.errors import NotFound
 from holdfast.imports.plan import ImportPlan, load_recorded
@@ -16,7 +18,7 @@ from holdfast.imports.states import ImportState
 from holdfast.store.base import Base
 from holdfast.store.types import Json, Utc
 
-__all__ = ["ImportRow", "Launched", "plan_of", "the_import", "the_imports"]
+__all__ = ["LIGHT", "ImportRow", "Launched", "plan_of", "recorded_plan", "the_import", "the_imports"]
 
 
 class ImportRow(Base):
@@ -48,6 +50,9 @@ class ImportRow(Base):
     closed_at: Mapped[datetime | None] = mapped_column(Utc)
 
 
+LIGHT = (defer(ImportRow.plan), defer(ImportRow.unsupported))  # some 100 KB each: no list and no poll needs them
+
+
 @dataclass(frozen=True)
 class Launched:
     """The successor as it was launched."""
@@ -61,9 +66,10 @@ class Launched:
     launched_at: datetime
 
 
-def the_import(session: Session, import_id: str) -> ImportRow:
-    """Raises NotFound."""
-    row = session.get(ImportRow, import_id)
+def the_import(session: Session, import_id: str, *, light: bool = False) -> ImportRow:
+    """light: without the two long columns, which are read from the database where they are asked for after all. Raises
+    NotFound."""
+    row = session.get(ImportRow, import_id, options=LIGHT if light else ())
     if row is None:
         raise NotFound(kind="import", name=import_id, listed_by="holdfast import list")
     return row
@@ -75,6 +81,20 @@ def the_imports(session: Session, states: Sequence[ImportState] | None = None) -
     if states is not None:
         query = query.where(ImportRow.state.in_([state.value for state in states]))
     return list(session.scalars(query))
+
+
+def recorded_plan(session: Session, import_id: str) -> ImportPlan:
+    """The recorded plan alone. Every step reads it and it is some 100 KB, so equal texts are parsed once. It must not
+    be changed in place. Raises NotFound."""
+    text = session.scalar(select(cast(ImportRow.plan, String)).where(ImportRow.id == import_id))
+    if text is None:
+        raise NotFound(kind="plan of import", name=import_id)
+    return _parsed(text)
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> ImportPlan:
+    return load_recorded(json.loads(text))
 
 
 def plan_of(row: ImportRow) -> ImportPlan:

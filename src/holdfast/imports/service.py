@@ -191,7 +191,7 @@ class ImportService:
             )
         with self._database.write() as session:
             now = self._services.clock.now()
-            row = the_import(session, import_id)
+            row = the_import(session, import_id, light=True)
             if row.state == ImportState.RUNNING.value and row.working == row.operation:
                 row.state, row.updated_at = ImportState.CANCELLING.value, now
             self._audit(session, actor, "import.cancel", import_id, row.working)

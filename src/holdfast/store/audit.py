@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Index, select
+from sqlalchemy import Index, Table, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from holdfast.store.base import Base
@@ -29,6 +29,9 @@ class AuditEntry(Base):
     details: Mapped[Any] = mapped_column(Json, nullable=True)
 
 
+_TABLE = cast("Table", AuditEntry.__table__)
+
+
 def audit(
     session: Session,
     now: datetime,
@@ -40,10 +43,8 @@ def audit(
     **details: Any,
 ) -> None:
     """Write one line in the caller's transaction, so that it stands if and only if the change does."""
-    session.add(
-        AuditEntry(at=now, actor=actor, action=action, subject=subject, operation=operation, details=details or None)
-    )
-    session.flush()
+    line = {"at": now, "actor": actor, "action": action, "subject": subject, "operation": operation}
+    session.execute(_TABLE.insert(), {**line, "details": details or None})
 
 
 def audit_entries(

@@ -66,10 +66,14 @@ class Database:
         with Session(self.engine, expire_on_commit=False) as session:
             yield session  # closing rolls back, and unlike rollback() leaves what was read usable
 
-    @contextmanager
-    def write(self) -> Iterator[Session]:
+    def require_no_write(self) -> None:
+        """Raises RuntimeError where this thread has a write transaction open."""
         if getattr(self._mine, "writing", False):
             raise RuntimeError("a write transaction is open in this thread already: pass its session on")
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        self.require_no_write()
         if self._one_writer is not None:
             self._one_writer.acquire()
         self._mine.writing = True

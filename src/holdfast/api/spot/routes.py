@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy import select
 
 from holdfast.api.access import Caller, Operator, TheHouse, Viewer, caller_of
-from holdfast.api.imports import LIGHT
 from holdfast.api.spot.envelope import NODE, PREFIX, STATUS, answer
 from holdfast.api.spot.reading import Asked, read_import
 from holdfast.api.spot.showing import import_item, import_status_item, node_item, status_item
@@ -17,7 +16,7 @@ from holdfast.clouds.errors import NoCloud
 from holdfast.core.errors import HoldfastError, InvalidInput, Retry
 from holdfast.imports.plan import ImportPlan, PlanRefused
 from holdfast.imports.planning import WEAK_PROOF
-from holdfast.imports.records import ImportRow, the_import
+from holdfast.imports.records import LIGHT, ImportRow, the_import
 from holdfast.nodes.records import NodeMissing, the_node, the_nodes
 from holdfast.nodes.spec.errors import SpecRefused
 from holdfast.wiring import House

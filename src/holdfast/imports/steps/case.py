@@ -15,7 +15,7 @@ from holdfast.core.ids import OperationId
 from holdfast.core.tags import OPERATION, ROLE
 from holdfast.engine import Call
 from holdfast.imports.plan import ImportPlan
-from holdfast.imports.records import plan_of, the_import
+from holdfast.imports.records import recorded_plan, the_import
 from holdfast.machines import ledger
 from holdfast.machines.claims import claim_own_work
 from holdfast.machines.ledger import Fate, Part
@@ -51,7 +51,7 @@ class Case:
 
 def plan_of_case(call: StepCall, case: Case) -> ImportPlan:
     with call.read() as session:
-        return plan_of(the_import(session, case.import_id))
+        return recorded_plan(session, case.import_id)
 
 
 def cloud_of(call: StepCall, case: Case) -> Cloud:
@@ -103,7 +103,7 @@ def warn(call: StepCall, case: Case, text: str) -> None:
 
 
 def _warn(session: Session, import_id: str, text: str) -> None:
-    row = the_import(session, import_id)
+    row = the_import(session, import_id, light=True)
     if text not in row.warnings:
         row.warnings = [*row.warnings, text]
 

@@ -56,7 +56,7 @@ def _keep_safety(session: Session, timers: Timers, case: Case, roles: tuple[str,
         entry = ledger.entry(session, case.operation, f"final/{role}")
         fate = Fate.GONE if entry.identity is None else Fate.RETAINED
         ledger.settle(session, case.operation, [entry.role], fate, until if fate is Fate.RETAINED else None)
-    arm_discard(timers, session, the_import(session, case.import_id), case.operation, until)
+    arm_discard(timers, session, the_import(session, case.import_id, light=True), case.operation, until)
 
 
 def make_disks(call: StepCall, case: Case) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -211,7 +212,7 @@ def _judge(size: Size, asked: Question, rules: Sequence[Rule]) -> Qualified | Re
     if reasons:
         return Refused(size.name, tuple(reasons), size)
     assert zones or regional or not had  # a size without a place was refused by the rule that took the last one
-    preferred = size.name.lower() in {name.lower() for name in asked.wish.preferred}
+    preferred = size.name.lower() in asked.wish.preferred_names
     return Qualified(size, tuple(sorted(zones)), regional, preferred, tuple(notes))
 
 
@@ -222,7 +223,8 @@ def _stages(
     if named:
         stages.append(Stage("size.unknown", "offered here", known))
     remain = known
+    first = Counter(r.reasons[0].code for r in refused)
     for rule in rules:
-        remain -= sum(r.reasons[0].code == rule.code for r in refused)
+        remain -= first[rule.code]
         stages.append(Stage(rule.code, rule.title, remain))
     return tuple(stages)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 
 __all__ = ["Restriction", "Size", "TempDisk", "cpu_maker"]
@@ -67,48 +68,48 @@ class Size:
         value = self.capabilities.get(name)
         return None if value is None or value == "" else frozenset(w.strip() for w in value.split(",") if w.strip())
 
-    @property
+    @cached_property
     def vcpus(self) -> int:
         """Of a constrained size (M8-2ms) the cores that can be used; 0 only if the cloud sent neither number."""
         available = self.number("vCPUsAvailable")
         return int(available if available is not None else self.number("vCPUs") or 0)
 
-    @property
+    @cached_property
     def memory_gib(self) -> float:
         return self.number("MemoryGB") or 0.0
 
-    @property
+    @cached_property
     def scsi_temp_gib(self) -> float | None:
         megabytes = self.number("MaxResourceVolumeMB")
         return None if megabytes is None else megabytes / 1024
 
-    @property
+    @cached_property
     def nvme_temp_gib(self) -> float:
         """Absent = none: Azure sends the name only for sizes that have such disks."""
         return (self.number("NvmeDiskSizeInMiB") or 0.0) / 1024
 
-    @property
+    @cached_property
     def storage_gib(self) -> float:
         """Local storage in total."""
         return (self.scsi_temp_gib or 0.0) + self.nvme_temp_gib
 
-    @property
+    @cached_property
     def temp_disk(self) -> TempDisk:
         if self.nvme_temp_gib > 0:
             return TempDisk.BOTH if (self.scsi_temp_gib or 0) > 0 else TempDisk.NVME
         return TempDisk.SCSI if (self.scsi_temp_gib or 0) > 0 else TempDisk.NONE
 
-    @property
+    @cached_property
     def architecture(self) -> str:
         """Absent = x64: the capability is younger than Arm sizes' absence."""
         return self.capabilities.get("CpuArchitectureType") or "x64"
 
-    @property
+    @cached_property
     def controllers(self) -> frozenset[str]:
         """Absent = SCSI (the capability came with NVMe)."""
         return self.words("DiskControllerTypes") or frozenset({"SCSI"})
 
-    @property
+    @cached_property
     def gpus(self) -> int:
         return int(self.number("GPUs") or 0)
 
@@ -117,11 +118,11 @@ class Size:
         """SNP or TDX; absent = not a size for confidential machines."""
         return self.capabilities.get("ConfidentialComputingType") or None
 
-    @property
+    @cached_property
     def burstable(self) -> bool:
         return re.match(r"(Standard|Basic)_B\d", self.name) is not None
 
-    @property
+    @cached_property
     def retires_on(self) -> date | None:
         """Azure writes 09/03/2024 in some answers and 2024-09-03T00:00:00Z in others."""
         text = self.capabilities.get("RetirementDateUtc")
@@ -131,7 +132,7 @@ class Size:
             return datetime.strptime(text.split()[0], "%m/%d/%Y").date()
         return date.fromisoformat(text[:10])
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """What Azure's size pages call the family, from its first letter."""
         letters = re.sub(r"^(Standard|Basic|Internal)_", "", self.name)
@@ -167,6 +168,7 @@ _KINDS = {
 }
 
 
+@lru_cache(maxsize=4096)
 def cpu_maker(size_name: str) -> str:
     """AMD, Arm or Intel, from the additive letters of Azure's naming scheme (a = AMD, p = Arm).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from holdfast.core.errors import InvalidInput
@@ -40,6 +41,19 @@ class SizeWish:
     allow_accelerated_networking_off: bool = False
     drop_placement: bool = False  # leave availability set, placement group or dedicated host
     require_disk_performance: bool = False
+
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """Every size that is asked for by name, in lower case."""
+        return frozenset(name.lower() for name in (*self.spot_sizes, *self.od_sizes))
+
+    @cached_property
+    def excluded_names(self) -> frozenset[str]:
+        return frozenset(name.lower() for name in self.excluded)
+
+    @cached_property
+    def preferred_names(self) -> frozenset[str]:
+        return frozenset(name.lower() for name in self.preferred)
 
     @property
     def by_attributes(self) -> bool:

@@ -12,5 +12,5 @@ __all__ = ["excluded"]
 
 @rule("size.excluded", "not excluded by name", Kind.USER)
 def excluded(size: Size, asked: Question) -> Iterable[Verdict]:
-    if size.name.lower() in {name.lower() for name in asked.wish.excluded}:
+    if size.name.lower() in asked.wish.excluded_names:
         yield No(f"{size.name} is in excludedVmSizes", "take it off that list")

@@ -16,8 +16,7 @@ RETIRING_WITHIN = timedelta(days=30)
 
 @rule("size.lifetime", "neither burstable nor retiring", Kind.SOFT)
 def lifetime(size: Size, asked: Question) -> Iterable[Verdict]:
-    named = size.name.lower() in {n.lower() for n in (*asked.wish.spot_sizes, *asked.wish.od_sizes)}
-    if size.burstable and not asked.wish.allow_burstable and not named:
+    if size.burstable and not asked.wish.allow_burstable and size.name.lower() not in asked.wish.named:
         yield No(
             f"{size.name} is burstable: its processor slows down without credits", "allow burstable sizes, or name it"
         )
