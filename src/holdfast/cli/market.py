@@ -90,6 +90,16 @@ def errors_shown(as_json: bool = False) -> Iterator[None]:
         raise typer.Exit(error.exit_code) from error
 
 
+@contextmanager
+def _shaped(field: str, what: str) -> Iterator[None]:
+    """A file that is JSON or CSV and yet something else: said so, instead of the exception of whoever read it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        problem = f"this is not {what} ({type(exc).__name__}: {exc})"
+        raise InvalidInput(field=field, problem=problem) from exc
+
+
 @app.command("sizes")
 def sizes_command(
     context: typer.Context,
@@ -234,13 +244,14 @@ def _sizes(
     else:
         assert spec is not None
         node = _read_json(spec, "--spec")
-        traits = traits_from_node(node)
+        with _shaped("--spec", "a node's specification"):
+            traits = traits_from_node(node)
+            compute = _compute(node)
+            wish = wish_from_vm_sizes(compute.get("vmSizes") or {}, tuple(str(z) for z in compute.get("zones") or ()))
         place = region or traits.location
         if not place:
             raise InvalidInput(field="--region", problem="the specification names no region")
         sizes = _read_sizes(sources, skus, place)
-        compute = _compute(node)
-        wish = wish_from_vm_sizes(compute.get("vmSizes") or {}, tuple(str(z) for z in compute.get("zones") or ()))
         by_name = {s.name.lower(): s for s in sizes}
         own = next((by_name[n.lower()] for n in wish.od_sizes if n.lower() in by_name), None)
         traits = traits_from_node(node, own)
@@ -285,7 +296,8 @@ def _wired(sources: MarketSources | None, asked_by: str) -> MarketSources:
 def _read_sizes(sources: MarketSources | None, skus: Path | None, region: str) -> list[Size]:
     if skus is None:
         return _wired(sources, "--skus").sizes(region)
-    found = sizes_from_azure_skus(_read_json(skus, "--skus"), region)
+    with _shaped("--skus", "a list of Microsoft.Compute/skus"):
+        found = sizes_from_azure_skus(_read_json(skus, "--skus"), region)
     if not found:
         raise InvalidInput(field="--skus", problem=f"{skus} has no size of {region}")
     return found
@@ -298,7 +310,8 @@ def _read_prices(sources: MarketSources | None, prices: str | None, region: str,
     if prices.startswith(("http://", "https://")):
         with httpx.Client(timeout=30) as client:
             return fetch_price_book(client, prices, region, os)
-    return read_price_book(_read_text(Path(prices), "--prices"), region, os)
+    with _shaped("--prices", "a list of prices"):
+        return read_price_book(_read_text(Path(prices), "--prices"), region, os)
 
 
 def _read_text(path: Path, field: str) -> str:

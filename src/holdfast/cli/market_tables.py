@@ -45,9 +45,9 @@ def _funnel_table(funnel: Funnel, title: str) -> Table:
 def _size_table(rows: tuple[PricedSize, ...], title: str, answer: SizesAnswer) -> Table:
     currency, dated = answer.prices.currency, answer.prices.dated
     head = f"{title} (prices of {dated}, 730 h per month)"
-    table = Table(title=head, title_justify="left", box=None, pad_edge=False)  # fits into 80 columns
+    table = Table(title=head, title_justify="left", box=None, padding=(0, 1, 0, 0))  # fits into 80 columns
     table.add_column("size", no_wrap=True)
-    table.add_column("type")
+    table.add_column("type", min_width=7)
     numbers = ("vCPUs", "memory\nGiB", "storage\nGiB", f"spot\n{currency}/month", f"on-demand\n{currency}/month")
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True, min_width=max(map(len, name.split("\n"))))
@@ -56,7 +56,7 @@ def _size_table(rows: tuple[PricedSize, ...], title: str, answer: SizesAnswer) -
     for row in rows:
         table.add_row(
             row.name,
-            row.type,
+            row.type.removesuffix(" purpose").removesuffix(" optimised"),
             str(row.vcpus),
             f"{row.memory_gib:g}",
             f"{row.storage_gib:g}",

@@ -260,3 +260,131 @@ def test_exported_history_replays_to_the_same_result(traces: Path, tmp_path: Pat
     assert exported.exit_code == 0
     first, again = (json.loads(run("replay", "--traces", f, "--policy", "p3", "--json").stdout) for f in (traces, out))
     assert again["policies"] == first["policies"]
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("--spec", "[]"),
+        ("--spec", '{"compute": []}'),
+        ("--spec", '{"compute": {"vmSizes": 5}}'),
+        ("--skus", "[1, 2]"),
+        ("--skus", '[{"name": "X", "locations": ["westeurope"], "capabilities": "none"}]'),
+        ("--prices", "region,size,usd_per_hour\nwesteurope,Standard_D4s_v5,dear\n"),
+        ("--prices", '{"Items": ["x"]}'),
+    ],
+)
+def test_file_of_another_kind_is_refused_by_its_option(files, tmp_path: Path, option: str, text: str):
+    odd = tmp_path / "odd"
+    odd.write_text(text)
+    given = {"--spec": files["node.json"], "--skus": files["skus.json"], "--prices": files["prices.csv"], option: odd}
+
+    result = run("sizes", *(word for pair in given.items() for word in pair), "--json")
+
+    assert result.exit_code == 2, result.output
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "input.invalid"
+    assert error["field"] in (option, "compute")
+    assert error["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (["--lambda", "0"], "lambda"),
+        (["--lambda", "-1"], "lambda"),
+        (["--lambda", "nan"], "lambda"),
+        (["--lambda", "inf"], "lambda"),
+        (["--downtime", "-5"], "--downtime"),
+        (["--downtime", "5/5/5"], "--downtime"),
+        (["--detect", "-1"], "--detect"),
+        (["--probe", "0"], "--probe"),
+        (["--window", "02:99-03:00"], "--window"),
+        (["--window", "-1:00-03:00"], "--window"),
+        (["--forecast-error", "0.6"], "--forecast-error"),
+        (["--forecast-horizon", "0"], "--forecast-horizon"),
+        (["--forecast", "nobody"], "--forecast"),
+        (["--policy", "nobody"], "policy"),
+    ],
+)
+def test_replay_refuses_what_cannot_be_by_its_option(tmp_path: Path, options: list[str], field: str):
+    with (tmp_path / "history.csv").open("w") as into:
+        write_csv(rows_of_pool(generate_pool("p", seed=1, days=0.2, zones=["w-1a"], sizes=["d4"])), into)
+
+    result = run("replay", "--traces", tmp_path, "--json", *options)
+
+    assert result.exit_code == 2, result.output
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], error["field"]) == ("input.invalid", field)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("h.json", '{"format": "holdfast-market-history", "version": 1, "rows": ['),
+        ("h.json", '{"format": "holdfast-market-history", "version": 1, "rows": [1]}'),
+        ("h.json", '{"format": "holdfast-market-history", "version": 2, "rows": []}'),
+        ("h.csv", "hello"),
+        ("h.csv", "time,available\n"),
+        ("h.csv", "time,available,price\n2026-01-01T00:00:00,1,.3\n"),
+        ("h.csv", "time,available,price\n2026-01-01T00:00:00Z,2,.3\n"),
+        ("h.csv", "time,available,price\n2026-01-01T00:00:00Z,1,\n"),
+        ("h.csv", "time,available,price\n2026-01-01T00:00:00Z,1,-1\n"),
+        ("h.csv", "time,available,price\n2026-01-01T00:00:00Z,1,nan\n"),
+        ("h.csv", "time,available,price\n1026-01-01T00:00:00Z,1,.3\n2026-01-01T00:00:00Z,1,.3\n"),
+        ("a1_v100_1.json", '{"metadata": {"gap_seconds": 600}, "data": [1, "x"]}'),
+        ("a1_v100_1.json", '{"metadata": {"gap_seconds": 0}, "data": [1]}'),
+        ("a1_v100_1.json", '{"metadata": {"gap_seconds": 1e30}, "data": [1]}'),
+        ("a1_v100_1.json", '{"metadata": 5, "data": [1]}'),
+        ("a1_v100_1.json", '{"metadata": {"gap_seconds": 600}, "data": [1]}'),
+        ("a1_v100_1.json", "nonsense"),
+    ],
+)
+def test_history_that_cannot_be_read_is_refused_with_its_name(tmp_path: Path, name: str, text: str):
+    (tmp_path / name).write_text(text)
+
+    result = run("replay", "--traces", tmp_path, "--policy", "p5", "--json")
+
+    assert result.exit_code == 2, result.output
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "input.invalid"
+    assert name.split(".")[0] in error["field"]
+
+
+def test_history_without_prices_is_replayed_at_a_constant_price(tmp_path: Path):
+    (tmp_path / "h.csv").write_text("time,available,price\n2026-01-01T00:00:00Z,1,\n2026-01-01T09:59:00Z,1,\n")
+    (tmp_path / "pools.json").write_text('[{"name": "here", "series": ["h.csv"], "price": 0.2}]')
+
+    result = run("replay", "--traces", tmp_path, "--pools", tmp_path / "pools.json", "--policy", "documented", "--json")
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["pools"][0]["policies"]["documented"]["cost"] == pytest.approx(0.2)
+
+
+def test_signals_are_printed_with_what_they_are_worth_and_words_are_told_first(tmp_path: Path):
+    told: list[Any] = []
+
+    def tell(cloud: str | None, words: list[Any]) -> int:
+        told.append((cloud, words))
+        return len(words)
+
+    def nothing(*_: object) -> Any:
+        raise AssertionError("is not asked")
+
+    report = {
+        "signal": "placement-score", "horizon_minutes": 60, "words": 90, "judged": 60, "said_stays_stayed": 30,
+        "said_stays_dropped": 2, "said_drops_stayed": 1, "said_drops_dropped": 27, "error_rate": 0.12,
+        "earns_below": 0.4, "earned": True,
+    }  # fmt: skip
+    sources = MarketSources(nothing, nothing, nothing, signals=lambda: [report], tell=tell)
+    (tmp_path / "words.json").write_text('[{"region": "r", "size": "s", "signal": "placement-score", "said": "High"}]')
+
+    shown = run("signals", "--tell", tmp_path / "words.json", "--cloud", "lab", sources=sources)
+    as_json = run("signals", "--json", sources=sources)
+
+    assert shown.exit_code == 0, shown.output
+    assert "2 of 32" in shown.stdout
+    assert "0.12" in shown.stdout
+    assert told == [("lab", [{"region": "r", "size": "s", "signal": "placement-score", "said": "High"}])]
+    assert json.loads(as_json.stdout) == [report]
+    assert run("signals").exit_code == 2
