@@ -168,6 +168,15 @@ class Arm:
         assert rtype.delete is not None
         return writing.delete(self, self.context(call, rtype, rid), rtype.delete, call, None)
 
+    def act_on_group(self, call: Call, group: Resource, action: str) -> Response:
+        """POST of an action of a resource group."""
+        rid = parse_id(group.id)
+        assert rid is not None
+        rtype = self.types[group.type.lower()]
+        ctx = self.context(call, rtype, rid)
+        ctx.method = action
+        return writing.act(self, ctx, rtype.actions[action], call, None)
+
     # -- resolving ----------------------------------------------------------------------------------------------
 
     def resolve(self, rid: ResourceId, call: Call) -> tuple[ResourceType, ResourceId, str | None]:

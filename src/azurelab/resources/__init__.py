@@ -20,6 +20,7 @@ def open_room(lab: Lab) -> Room:
         prices,
         providers,
         storage,
+        tag_names,
         tags,
     )
     from azurelab.rooms import Room
@@ -33,6 +34,7 @@ def open_room(lab: Lab) -> Room:
             *prices.price_routes(lab),
             *listing.listing_routes(lab),
             *deployments.deployment_routes(lab),
+            *tag_names.tag_name_routes(lab),
         ],
         scoped={
             "microsoft.resources/tags": tags.tags_endpoint(lab),

@@ -1,7 +1,7 @@
 """Microsoft.Resources/deployments at resource-group scope: literal templates, as `az vm create` sends them.
 
 Incremental mode only: resources are PUT in the order of their dependencies, nothing else in the group is touched.
-Nested and linked templates, copy loops and conditions are refused (InvalidTemplate), not ignored.
+What a template may hold is `template.py`'s business.
 """
 
 from __future__ import annotations
@@ -14,139 +14,28 @@ from typing import TYPE_CHECKING, Any
 from azurelab.arm.context import Context
 from azurelab.arm.errors import ArmError
 from azurelab.arm.http import Call, Response
-from azurelab.arm.ids import group_key, parse_id
-from azurelab.arm.store import Resource
+from azurelab.arm.ids import parse_id
+from azurelab.arm.store import Resource, clone
 from azurelab.arm.types import DEPLOYMENT, Field, Lro, ResourceType, Route, Verb
-from azurelab.resources.expressions import Scope, evaluate, resource_id
+from azurelab.resources.expressions import evaluate
+from azurelab.resources.template import Template, invalid
 
 if TYPE_CHECKING:
     from azurelab.app import Lab
 
 __all__ = ["DEPLOYMENTS", "deployment_routes"]
 
-_NOT_RESOURCE_KEYS = ("type", "name", "apiVersion", "dependsOn", "comments", "metadata", "scope")
+
+def hash_of(template: Any) -> str:
+    text = json.dumps(template, sort_keys=True)
+    return str(int(hashlib.sha256(text.encode()).hexdigest()[:15], 16))
 
 
-def _invalid(message: str) -> ArmError:
-    return ArmError(400, "InvalidTemplate", f"Deployment template validation failed: '{message}'.")
+def _not_yet(template: Template, name: str) -> Any:
+    raise invalid(f"reference('{name}') is not possible here")
 
 
-class _Template:
-    """A checked template: resources with ids, evaluated but for `reference`, in the order in which they are made."""
-
-    def __init__(self, ctx: Context, reference: Any) -> None:
-        body = ctx.body["properties"]
-        template = body.get("template")
-        if not isinstance(template, dict):
-            raise _invalid("the template is missing")
-        self.template = template
-        self.body = body
-        assert ctx.id.group is not None
-        assert ctx.id.subscription is not None
-        group = ctx.store.get(group_key(ctx.id.subscription, ctx.id.group))
-        assert group is not None
-        self.subscription, self.group = ctx.id.subscription, group.name
-        self.scope = Scope(
-            subscription=ctx.id.subscription,
-            group=group.doc,
-            parameters=self._parameters(),
-            variables={},
-            reference=lambda name: reference(self, name),
-        )
-        self.scope.variables = evaluate(template.get("variables") or {}, self.scope)
-        raw = template.get("resources") or []
-        if isinstance(raw, dict):  # language version 2 names its resources
-            raw = list(raw.values())
-        self.resources = [self._one(item) for item in raw]
-        self._check_dependencies()
-
-    def _parameters(self) -> dict[str, Any]:
-        declared = self.template.get("parameters") or {}
-        given = self.body.get("parameters") or {}
-        found: dict[str, Any] = {}
-        for name, about in declared.items():
-            held = next((v for k, v in given.items() if k.lower() == name.lower()), None)
-            if isinstance(held, dict) and "value" in held:
-                found[name] = held["value"]
-            elif "defaultValue" in about:
-                found[name] = about["defaultValue"]
-            else:
-                raise _invalid(f"The value for the template parameter '{name}' is not provided.")
-        for name in given:
-            if not any(name.lower() == d.lower() for d in declared):
-                raise _invalid(f"The template parameters '{name}' in the parameters file are not valid.")
-        return found
-
-    def _one(self, item: dict[str, Any]) -> dict[str, Any]:
-        for word in ("copy", "condition"):
-            if word in item:
-                raise _invalid(f"'{word}' is not supported by this lab")
-        kind, name = str(item.get("type", "")), evaluate(item.get("name"), self.scope)
-        if not kind or not isinstance(name, str):
-            raise _invalid("every resource needs type and name")
-        if kind.lower() == "microsoft.resources/deployments":
-            raise _invalid("nested deployments are not supported by this lab")
-        at = resource_id(self.subscription, self.group, kind, *name.split("/"))
-        if item.get("scope"):
-            at = f"{evaluate(item['scope'], self.scope)}/providers/{kind}/{name}"
-        return {**item, "name": name, "id": at, "dependsOn": [self._dependency(d) for d in item.get("dependsOn") or ()]}
-
-    def _dependency(self, text: str) -> str:
-        """A full id, `Provider/type/name` (what az sends), or just a name."""
-        value = str(evaluate(text, self.scope))
-        if value.startswith("/subscriptions/"):
-            return value
-        words = value.split("/")
-        if len(words) >= 3 and "." in words[0]:
-            half = (len(words) - 1) // 2
-            kinds, names = words[1::2], words[2::2]
-            if len(kinds) == len(names):
-                path = "".join(f"/{k}/{n}" for k, n in zip(kinds, names, strict=True))
-            else:
-                path = "".join(f"/{k}/{n}" for k, n in zip(words[1 : half + 1], words[half + 1 :], strict=False))
-            return f"/subscriptions/{self.subscription}/resourceGroups/{self.group}/providers/{words[0]}{path}"
-        return value
-
-    def _check_dependencies(self) -> None:
-        known = {r["id"].lower() for r in self.resources} | {r["name"].lower() for r in self.resources}
-        for r in self.resources:
-            for wanted in r["dependsOn"]:
-                if wanted.lower() not in known:
-                    raise _invalid(
-                        f"The resource '{wanted}' is not defined in the template. Please see "
-                        f"https://aka.ms/arm-syntax for usage details."
-                    )
-
-    def ordered(self) -> list[dict[str, Any]]:
-        """Dependencies first. InvalidTemplate on a circle."""
-        done: list[dict[str, Any]] = []
-        names: set[str] = set()
-        waiting = list(self.resources)
-        while waiting:
-            ready = [r for r in waiting if all(d.lower() in names for d in r["dependsOn"])]
-            if not ready:
-                raise _invalid("Circular dependency detected on resource: " + waiting[0]["id"])
-            for r in ready:
-                done.append(r)
-                names |= {r["id"].lower(), r["name"].lower()}
-            waiting = [r for r in waiting if r not in ready]
-        return done
-
-    def named(self, text: str) -> str:
-        """The id that `reference(text)` means."""
-        if text.startswith("/subscriptions/"):
-            return text
-        for r in self.resources:
-            if text.lower() in (r["name"].lower(), f"{r['type']}/{r['name']}".lower()):
-                return str(r["id"])
-        return self._dependency(text)
-
-
-def _not_yet(template: _Template, name: str) -> Any:
-    raise _invalid(f"reference('{name}') is not possible here")
-
-
-def _summary(template: _Template) -> dict[str, Any]:
+def _summary(template: Template) -> dict[str, Any]:
     """providers and dependencies as a deployment shows them."""
     spaces: dict[str, dict[str, list[str]]] = {}
     for r in template.resources:
@@ -177,7 +66,7 @@ def _summary(template: _Template) -> dict[str, Any]:
     }
 
 
-def _shown_parameters(template: _Template) -> dict[str, Any]:
+def _shown_parameters(template: Template) -> dict[str, Any]:
     """Secure ones without their value."""
     shown: dict[str, Any] = {}
     for name, about in (template.template.get("parameters") or {}).items():
@@ -201,17 +90,16 @@ def _prepare(ctx: Context) -> None:
             f"The deployment mode '{mode}' is not supported by this lab; it deploys incrementally.",
             target="mode",
         )
-    template = _Template(ctx, _not_yet)
+    template = Template(ctx, _not_yet)
     ordered = template.ordered()
     for r in ordered:
         parsed = parse_id(r["id"])
         if parsed is None or parsed.type.lower() not in ctx.lab.arm.types:
-            raise _invalid(f"The template resource '{r['name']}' has the unknown type '{r['type']}'.")
+            raise invalid(f"The template resource '{r['name']}' has the unknown type '{r['type']}'.")
     ctx.memo["body"] = ctx.body
     ctx.memo["started"] = ctx.now()
-    text = json.dumps(body["template"], sort_keys=True)
     ctx.resource.doc["properties"] = {
-        "templateHash": str(int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)),
+        "templateHash": hash_of(body["template"]),
         "parameters": _shown_parameters(template),
         "mode": "Incremental",
         "timestamp": ctx.timestamp(),
@@ -220,6 +108,7 @@ def _prepare(ctx: Context) -> None:
         **_summary(template),
     }
     ctx.resource.hidden["operations"] = []
+    ctx.resource.hidden["template"] = clone(ctx.body["properties"]["template"])
 
 
 def _properties(ctx: Context, resource_id: str) -> Any:
@@ -232,11 +121,11 @@ def _properties(ctx: Context, resource_id: str) -> Any:
 def _run(ctx: Context) -> None:
     """Repeatable: every PUT is; a restart runs them all again."""
     ctx.body = ctx.memo["body"]
-    template = _Template(ctx, lambda t, name: _properties(ctx, t.named(name)))
+    template = Template(ctx, lambda t, name: _properties(ctx, t.named(name)))
     outcome: list[dict[str, Any]] = []
     try:
         for r in template.ordered():
-            body = {k: evaluate(v, template.scope) for k, v in r.items() if k not in (*_NOT_RESOURCE_KEYS, "id")}
+            body = template.body_of(r)
             try:
                 ctx.lab.arm.perform("PUT", r["id"], body, str(r.get("apiVersion", "2024-07-01")), caller=ctx.caller)
             except ArmError as exc:
@@ -314,6 +203,24 @@ def deployment_routes(lab: Lab) -> list[Route]:
         return r
 
     def operations(call: Call, params: dict[str, str]) -> Response:
+        return Response(200, {"value": entries(params)})
+
+    def operation(call: Call, params: dict[str, str]) -> Response:
+        for entry in entries(params):
+            if entry["operationId"].lower() == params["operation"].lower():
+                return Response(200, entry)
+        raise ArmError(
+            404, "DeploymentOperationNotFound", f"Deployment operation '{params['operation']}' could not be found."
+        )
+
+    def export(call: Call, params: dict[str, str]) -> Response:
+        return Response(200, {"template": found(params).hidden.get("template", {})})
+
+    def template_hash(call: Call, params: dict[str, str]) -> Response:
+        text = json.dumps(call.object, separators=(",", ":"))
+        return Response(200, {"minifiedTemplate": text, "templateHash": hash_of(call.object)})
+
+    def entries(params: dict[str, str]) -> list[dict[str, Any]]:
         r = found(params)
         value = []
         for at, o in enumerate(r.hidden.get("operations", [])):
@@ -329,7 +236,7 @@ def deployment_routes(lab: Lab) -> list[Route]:
                 properties["statusMessage"] = {"status": "Failed", "error": o["error"]}
             operation = f"{at:016X}"
             value.append({"id": f"{r.id}/operations/{operation}", "operationId": operation, "properties": properties})
-        return Response(200, {"value": value})
+        return value
 
     def validate(call: Call, params: dict[str, str]) -> Response:
         rid = parse_id(one.format(**params))
@@ -337,7 +244,7 @@ def deployment_routes(lab: Lab) -> list[Route]:
         lab.arm.check_group(rid)
         ctx = lab.arm.context(call, DEPLOYMENTS, rid)
         ctx.body = call.object
-        template = _Template(ctx, _not_yet)
+        template = Template(ctx, _not_yet)
         template.ordered()
         shown = {
             "id": rid.text,
@@ -370,7 +277,10 @@ def deployment_routes(lab: Lab) -> list[Route]:
 
     return [
         Route(method="GET", path=f"{one}/operations", handle=operations),
+        Route(method="GET", path=f"{one}/operations/{{operation}}", handle=operation),
         Route(method="POST", path=f"{one}/validate", handle=validate),
+        Route(method="POST", path=f"{one}/exportTemplate", handle=export),
+        Route(method="POST", path="/providers/Microsoft.Resources/calculateTemplateHash", handle=template_hash),
         Route(method="POST", path=f"{one}/cancel", handle=cancel),
         Route(method="HEAD", path=one, handle=head),
     ]

@@ -1,14 +1,16 @@
 """Template expressions, the few that az and hand-written templates of literal resources use. Pure.
 
 `[parameters('x')]`, `[variables('x').y[0]]`, `[resourceId('type', 'name'…)]`, `[concat(…)]`, `[reference(…)]`,
-`[resourceGroup().location]`, `[subscription().id]`, `[toLower(…)]`, `[uniqueString(…)]`, `[format(…)]`. Text that
+`[resourceGroup().location]`, `[subscription().id]`, `[copyIndex()]`, `[if(equals(…), …)]`, `[format(…)]` … Text that
 begins with `[[` is a literal `[`. Everything else is refused with InvalidTemplate.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +42,8 @@ class Scope:
         self.parameters = parameters
         self.variables = variables
         self.reference = reference
+        self.copies: dict[str, int] = {}
+        """Where copy loops stand: by the loop's name in lower case; "" is the innermost."""
 
 
 def resource_id(subscription: str, group: str, *words: str) -> str:
@@ -150,6 +154,8 @@ class _Parser:
                 if key.lower() == str(a[0]).lower():
                     return value
             raise _invalid(f"the template {word[:-1]} '{a[0]}' is not found")
+        if word == "copyindex":
+            return self._copy_index(a)
         simple: dict[str, Callable[[], Any]] = {
             "resourceid": lambda: resource_id(s.subscription, str(s.group["name"]), *map(str, a)),
             "concat": lambda: [x for part in a for x in part] if isinstance(a[0], list) else "".join(map(str, a)),
@@ -162,10 +168,45 @@ class _Parser:
             "int": lambda: int(a[0]),
             "format": lambda: str(a[0]).format(*a[1:]),
             "uniquestring": lambda: hashlib.sha256("/".join(map(str, a)).encode()).hexdigest()[:13],
+            "add": lambda: a[0] + a[1],
+            "sub": lambda: a[0] - a[1],
+            "mul": lambda: a[0] * a[1],
+            "equals": lambda: _same(a[0], a[1]),
+            "not": lambda: not a[0],
+            "and": lambda: all(a),
+            "or": lambda: any(a),
+            "if": lambda: a[1] if a[0] else a[2],
+            "empty": lambda: not a[0],
+            "length": lambda: len(a[0]),
+            "contains": lambda: a[1] in a[0],
+            "createarray": lambda: a,
+            "first": lambda: a[0][0],
+            "last": lambda: a[0][-1],
+            "substring": lambda: str(a[0])[a[1] : a[1] + a[2] if len(a) > 2 else None],
+            "replace": lambda: str(a[0]).replace(str(a[1]), str(a[2])),
+            "padleft": lambda: str(a[0]).rjust(a[1], str(a[2]) if len(a) > 2 else " "),
+            "base64": lambda: base64.b64encode(str(a[0]).encode()).decode(),
+            "guid": lambda: str(uuid.uuid5(uuid.NAMESPACE_OID, "/".join(map(str, a)))),
             "true": lambda: True,
             "false": lambda: False,
             "null": lambda: None,
         }
         if word not in simple:
             raise _invalid(f"the template function '{name}' is not valid or not supported here")
-        return simple[word]()
+        try:
+            return simple[word]()
+        except (IndexError, TypeError, ValueError, KeyError) as exc:
+            raise _invalid(f"the arguments of the template function '{name}' are not valid: {exc}") from exc
+
+    def _copy_index(self, a: list[Any]) -> int:
+        """copyIndex(), copyIndex(offset), copyIndex('loop', offset)."""
+        name = str(a[0]).lower() if a and isinstance(a[0], str) else ""
+        offset = next((n for n in a if isinstance(n, int)), 0)
+        if name not in self._scope.copies:
+            raise _invalid("The template function 'copyIndex' is not expected at this location")
+        return self._scope.copies[name] + offset
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Text compares without case."""
+    return one.lower() == other.lower() if isinstance(one, str) and isinstance(other, str) else bool(one == other)

@@ -11,6 +11,7 @@ from azurelab.arm.ids import group_key
 from azurelab.arm.reading import page
 from azurelab.arm.store import Resource, clone
 from azurelab.arm.types import PLAIN, Field, Lro, ResourceType, Route, Verb
+from azurelab.resources.exporting import EXPORT
 
 if TYPE_CHECKING:
     from azurelab.app import Lab
@@ -143,6 +144,9 @@ def group_routes(lab: Lab) -> list[Route]:
     def delete(call: Call, params: dict[str, str]) -> Response:
         return lab.arm.delete_group(call, existing(params))
 
+    def export(call: Call, params: dict[str, str]) -> Response:
+        return lab.arm.act_on_group(call, existing(params), "exportTemplate")
+
     def route(method: str, path: str, handle: Any, word: str) -> Route:
         return Route(
             method=method, path=path, handle=handle, action=f"Microsoft.Resources/subscriptions/resourceGroups/{word}"
@@ -154,6 +158,7 @@ def group_routes(lab: Lab) -> list[Route]:
         route("GET", one, get, "read"),
         route("HEAD", one, head, "read"),
         route("DELETE", one, delete, "delete"),
+        route("POST", f"{one}/exportTemplate", export, "exportTemplate/action"),
         route("GET", "/subscriptions/{subscription}/resourceGroups", listing, "read"),
     ]
 
@@ -169,6 +174,7 @@ def _tag_filter(text: str) -> tuple[str, str] | None:
 GROUPS = ResourceType(
     name=GROUP_TYPE,
     flavor=PLAIN,
+    actions={"exportTemplate": EXPORT},
     delete=Verb(
         existing=202, lro=Lro.LOC, prepare=_delete_prepare, run=_delete_run, empty=True, seconds=15, done_status=200
     ),

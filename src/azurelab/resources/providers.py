@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import ArmError
@@ -32,10 +33,11 @@ _SHOWN_ONLY = {
 
 
 def provider_routes(lab: Lab) -> list[Route]:
-    def show(subscription: str, namespace: str) -> dict[str, Any]:
+    def show(subscription: str | None, namespace: str) -> dict[str, Any]:
+        """Of a subscription, or (None) of Azure at large, which knows no registration."""
         names = [t.name.partition("/")[2] for t in lab.arm.types.values() if t.name.startswith(namespace + "/")]
         names += [n for n in _SHOWN_ONLY.get(namespace, ()) if n not in names]
-        off = lab.store.setting(f"unregistered:{subscription}:{namespace.lower()}")
+        off = lab.store.setting(f"unregistered:{subscription}:{namespace.lower()}") if subscription else None
         displays = [r.display for r in REGIONS]
         zoned = [{"location": r.display, "zones": ["1", "2", "3"]} for r in REGIONS if r.zones]
         types = []
@@ -52,6 +54,8 @@ def provider_routes(lab: Lab) -> list[Route]:
             if name in ("virtualMachines", "disks", "publicIPAddresses", "snapshots", "storageAccounts"):
                 shown["zoneMappings"] = zoned
             types.append(shown)
+        if subscription is None:
+            return {"namespace": namespace, "resourceTypes": types}
         return {
             "id": f"/subscriptions/{subscription}/providers/{namespace}",
             "namespace": namespace,
@@ -90,8 +94,38 @@ def provider_routes(lab: Lab) -> list[Route]:
 
         return handle
 
+    def at_large(call: Call, params: dict[str, str]) -> Response:
+        if "namespace" in params:
+            return Response(200, show(None, named(params)))
+        return page(lab.arm, call, sorted(set(lab.arm.namespaces.values())), lambda n: show(None, n))
+
+    def types_of(call: Call, params: dict[str, str]) -> Response:
+        return Response(200, {"value": show(params["subscription"], named(params))["resourceTypes"]})
+
+    def operations_of(namespace: str) -> Any:
+        """What roles may name; the same words that this lab checks."""
+
+        def handle(call: Call, params: dict[str, str]) -> Response:
+            return Response(200, {"value": list(_operations(lab, namespace))})
+
+        return handle
+
     base = "/subscriptions/{subscription}/providers"
+    read = "Microsoft.Resources/providers/read"
+    every = [
+        Route(method="GET", path=f"/providers/{n}/operations", handle=operations_of(n), action=f"{n}/operations/read")
+        for n in ("Microsoft.Compute", "Microsoft.Network", "Microsoft.Resources")
+    ]
     return [
+        *every,
+        Route(method="GET", path="/providers", handle=at_large, action=read),
+        Route(method="GET", path="/providers/{namespace}", handle=at_large, action=read),
+        Route(
+            method="GET",
+            path=f"{base}/{{namespace}}/resourceTypes",
+            handle=types_of,
+            action="Microsoft.Resources/subscriptions/providers/read",
+        ),
         Route(method="GET", path=base, handle=listing, action="Microsoft.Resources/subscriptions/providers/read"),
         Route(
             method="GET",
@@ -107,3 +141,20 @@ def provider_routes(lab: Lab) -> list[Route]:
             action="*/register/action",
         ),
     ]
+
+
+def _operations(lab: Lab, namespace: str) -> Iterator[dict[str, Any]]:
+    provider = namespace.replace(".", " ")
+    for rtype in lab.arm.types.values():
+        if not rtype.name.startswith(namespace + "/"):
+            continue
+        kind = rtype.name.partition("/")[2]
+        words = [w for w, verb in (("read", True), ("write", rtype.put), ("delete", rtype.delete)) if verb]
+        words += [
+            verb.action or f"{name}/{'read' if verb.method == 'GET' else 'action'}"
+            for name, verb in rtype.actions.items()
+            if not name.startswith("azurelab.")
+        ]
+        for word in words:
+            told = {"provider": provider, "resource": kind, "operation": word, "description": f"{word} of {kind}"}
+            yield {"name": f"{rtype.name}/{word}", "display": told, "isDataAction": False}
