@@ -11,8 +11,8 @@ from holdfast.clouds.azure.succession.composing import DiskSource, NetworkSource
 from holdfast.core.errors import InvalidInput, Refused, Retry
 from holdfast.nodes.spec import NodeSpec
 
-__all__ = ["RETENTION_FLOOR_S", "DiskSource", "ImportOptions", "NetworkSource", "Priority", "RetentionTooShort",
-           "agree_with_spec", "checked", "retention_over_spot"]  # fmt: skip
+__all__ = ["RETENTION_FLOOR_S", "RETENTION_MOST_S", "DiskSource", "ImportOptions", "NetworkSource", "Priority",
+           "RetentionTooShort", "agree_with_spec", "checked", "retention_over_spot"]  # fmt: skip
 
 RETENTION_DEFAULT_S = 96 * 3600
 RETENTION_FLOOR_S = 24 * 3600  # below it a weekend's mistake is noticed too late; lower only by saying so in words

@@ -155,6 +155,7 @@ _ADAPTER: TypeAdapter[ImportPlan] = TypeAdapter(ImportPlan)
 
 # Prices and what follows from them, times, and what changes by itself while nothing happens to the machine.
 _IMMATERIAL = frozenset({"made_at", "digest", "price", "downtime", "funnel", "unsupported", "given_node"})
+_FOLLOWING = ("actions", "findings", "node", "succession")
 _VOLATILE = frozenset(
     {"etag", "read_at", "instanceView", "provisioningState", "timeCreated", "lastOwnershipUpdateTime"}
 )
@@ -167,11 +168,17 @@ def sealed(plan: ImportPlan) -> ImportPlan:
 
 
 def differences(agreed: ImportPlan, now: ImportPlan) -> list[str]:
-    """What differs materially, as `path: old → new`, most telling first and never more than twenty."""
+    """What differs materially, most telling first and never more than twenty.
+
+    Refusals that were not there before come first, in words; then `path: old → new`. What merely follows from facts
+    (documents to be made of them) is left out where the facts themselves differ.
+    """
+    before = {finding.code for finding in agreed.refusals}
+    told = [f"{finding.code}: {finding.text}" for finding in now.refusals if finding.code not in before]
     old, new = dict(_flat(_material(agreed))), dict(_flat(_material(now)))
-    paths = sorted(old.keys() | new.keys(), key=lambda path: (path.startswith(("actions", "succession")), path))
-    told = [f"{path}: {old.get(path, '(none)')} → {new.get(path, '(none)')}" for path in paths
-            if old.get(path) != new.get(path)]  # fmt: skip
+    changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+    causes = [path for path in changed if not path.startswith(_FOLLOWING)]
+    told += [f"{path}: {old.get(path, '(none)')} → {new.get(path, '(none)')}" for path in causes or changed]
     return told[:20]
 
 
@@ -193,7 +200,7 @@ def load_plan(told: Mapping[str, Any]) -> ImportPlan:
     if sealed(plan).digest != plan.digest:
         raise InvalidInput(
             field="plan.digest",
-            problem="the plan was edited after it was made; edit its 'node' part and give that with --spec instead",
+            problem="the plan was edited after it was made; edit its 'spec' part and give that with --spec instead",
         )
     return plan
 

@@ -17,7 +17,14 @@ from holdfast.engine import Engine
 from holdfast.imports.configuration import import_configuration
 from holdfast.imports.gathering import gather
 from holdfast.imports.importing import ImportSpec
-from holdfast.imports.options import ImportOptions, NetworkSource, Priority, agree_with_spec, checked
+from holdfast.imports.options import (
+    RETENTION_MOST_S,
+    ImportOptions,
+    NetworkSource,
+    Priority,
+    agree_with_spec,
+    checked,
+)
 from holdfast.imports.plan import ImportPlan, PlanStale, differences, recorded
 from holdfast.imports.planning import plan_import, unwrapped
 from holdfast.imports.records import ImportRow, plan_of, the_import
@@ -209,8 +216,9 @@ class ImportService:
 
     def extend(self, import_id: str, by: timedelta, *, actor: str) -> ImportRow:
         """Keep the originals longer. Raises TooLate once clean-up or undo has begun."""
-        if by <= timedelta(0):
-            raise InvalidInput(field="by", problem="must be longer than nothing")
+        if not timedelta(0) < by <= timedelta(seconds=RETENTION_MOST_S):
+            most_h = RETENTION_MOST_S // 3600
+            raise InvalidInput(field="by", problem=f"must be longer than nothing and at most {most_h} h")
         with self._database.write() as session:
             row = self._resting(session, import_id, "extend the retention")
             now = self._services.clock.now()

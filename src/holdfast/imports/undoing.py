@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from holdfast.clouds.azure.succession import recreated
 from holdfast.clouds.azure.succession.composing import role_of_disk
 from holdfast.clouds.azure.succession.disks import disk_from_snapshot, snapshot_of
-from holdfast.clouds.azure.succession.names import fitted, resource_group_of
+from holdfast.clouds.azure.succession.names import all_fitted, resource_group_of
 from holdfast.clouds.azure.succession.network import pools_of
 from holdfast.clouds.documents import Document
 from holdfast.clouds.protocols import Agent, Cloud, Power, PowerLevel
@@ -372,17 +372,18 @@ def _node_snapshots(call: StepCall, undo: UndoCase) -> dict[str, Document]:
 def _snapshots_of_node(plan: ImportPlan, undo: UndoCase) -> dict[str, Document]:
     """One of each disk that the node has now."""
     group, ending = resource_group_of(plan.succession.machine.ref), f"-hf-{undo.undo[-6:]}-node"
-    return {
-        f"undo/{role}": snapshot_of(disk, group, fitted(disk.name, ending), {}) for role, disk in undo.disks.items()
-    }
+    names = all_fitted({role: disk.name for role, disk in undo.disks.items()}, ending)
+    return {f"undo/{role}": snapshot_of(disk, group, names[role], {}) for role, disk in undo.disks.items()}
 
 
 def _point_disks(plan: ImportPlan, undo: UndoCase) -> dict[str, Document]:
     """The original's disks as they were at the import, under new names beside the old ones."""
     made = {}
+    stems = {disk.lun: disk.document.name for disk in plan.facts.disks if disk.document is not None}
+    names = all_fitted(stems, f"-{undo.undo[-6:]}")
     for role, disk in zip(plan.succession.final, plan.facts.disks, strict=True):
         if disk.document is not None:
-            name = fitted(disk.document.name, f"-{undo.undo[-6:]}")
+            name = names[disk.lun]
             group = resource_group_of(disk.document.ref)
             made[f"point-{role}"] = disk_from_snapshot(disk.document, plan.succession.final[role].ref, group, name, {})
     return made

@@ -182,6 +182,21 @@ def test_changed_machine_makes_the_plan_stale_and_the_difference_is_told(rig: Im
     assert rig.cloud.events == []
 
 
+def test_stale_plan_says_first_why_the_machine_cannot_be_imported_any_more(rig: ImportRig) -> None:
+    machine = rig.cloud.add_machine()
+    plan = plan_of(rig, machine)
+    rig.service.start(plan_of(rig, machine), actor="test", fresh=True)
+    rig.cloud.change(machine, "tags", {"holdfast-owner": str(OWNER), "holdfast-operation": "op-1"})
+
+    with pytest.raises(PlanStale) as stale:
+        rig.service.start(plan, actor="test")
+
+    first, *others = stale.value.details["differences"]
+    assert first.startswith("ALREADY_MANAGED: ")
+    assert others
+    assert not any(line.startswith(("actions", "succession")) for line in others)
+
+
 def test_changed_prices_do_not_make_a_plan_stale(rig: ImportRig) -> None:
     machine = rig.cloud.add_machine()
     plan = plan_of(rig, machine)

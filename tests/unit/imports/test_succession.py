@@ -18,7 +18,7 @@ from holdfast.clouds.azure.succession import (
     with_pools,
     without_pools,
 )
-from holdfast.clouds.azure.succession.names import fitted
+from holdfast.clouds.azure.succession.names import all_fitted, fitted
 from holdfast.clouds.azure.succession.network import pools_of
 from holdfast.clouds.documents import Document
 from holdfast.imports.options import DiskSource, NetworkSource
@@ -150,6 +150,17 @@ def test_names_fit_into_azures_eighty_characters(length: int) -> None:
 
     assert len(name) <= 80
     assert name.endswith("-hf-abcdef-final")
+
+
+def test_disks_whose_names_differ_late_or_not_at_all_have_snapshots_of_different_names() -> None:
+    long = "x" * 76
+    stems: dict[int | None, str] = {None: long + "-os", 0: long + "-d0", 1: "Data", 2: "data"}
+
+    names = all_fitted(stems, "-hf-abcdef-final")
+
+    assert len({name.lower() for name in names.values()}) == len(stems)
+    assert all(len(name) <= 80 and name.endswith("-hf-abcdef-final") for name in names.values())
+    assert all_fitted(stems, "-hf-abcdef-final") == names
 
 
 @pytest.mark.parametrize(("network", "disks"), VARIANTS)

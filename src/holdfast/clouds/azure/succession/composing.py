@@ -8,7 +8,7 @@ from enum import StrEnum
 from holdfast.clouds.azure.succession.cards import CardWish, cards_from_wishes
 from holdfast.clouds.azure.succession.disks import disk_from_snapshot, snapshot_of
 from holdfast.clouds.azure.succession.machine import successor_machine
-from holdfast.clouds.azure.succession.names import fitted
+from holdfast.clouds.azure.succession.names import all_fitted, fitted
 from holdfast.clouds.azure.succession.network import new_nic, new_public_ip, public_ip_refs
 from holdfast.clouds.documents import Document
 from holdfast.clouds.protocols import Facts
@@ -78,13 +78,19 @@ def successor(facts: Facts, wish: SuccessionWish) -> Succession:
     disks: dict[str, Document] = {}
     attach: dict[int | None, str] = {}
     taken = {disk.document.name.lower() for disk in facts.disks if disk.document is not None}
+    stems = {
+        disk.lun: wish.snapshot_stems.get(disk.lun, disk.document.name)
+        for disk in facts.disks
+        if disk.document is not None
+    }
+    early_names = all_fitted(stems, f"-hf-{names.seed}-early")
+    final_names = all_fitted(stems, f"-hf-{names.seed}-final")
     for disk in facts.disks:
         if disk.document is None:
             raise ValueError("unmanaged disks have no succession")
         role = role_of_disk(disk.lun)
-        stem = wish.snapshot_stems.get(disk.lun, disk.document.name)
-        early[role] = snapshot_of(disk.document, group, fitted(stem, f"-hf-{names.seed}-early"), tags)
-        final[role] = snapshot_of(disk.document, group, fitted(stem, f"-hf-{names.seed}-final"), tags)
+        early[role] = snapshot_of(disk.document, group, early_names[disk.lun], tags)
+        final[role] = snapshot_of(disk.document, group, final_names[disk.lun], tags)
         if wish.disks is DiskSource.REATTACH:
             attach[disk.lun] = disk.document.ref
             continue

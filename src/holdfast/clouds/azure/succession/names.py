@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
-__all__ = ["fitted", "in_group", "merged", "resource_group_of", "subscription_of"]
+__all__ = ["all_fitted", "fitted", "in_group", "merged", "resource_group_of", "subscription_of"]
+
+
+Key = TypeVar("Key")
 
 
 def subscription_of(ref: str) -> str:
@@ -23,6 +27,24 @@ def in_group(like: str, resource_group: str, type_path: str, name: str) -> str:
 def fitted(stem: str, ending: str, most: int = 80) -> str:
     """`stem + ending`, the stem cut so that both fit: 80 characters is the limit of disks, snapshots, NICs and IPs."""
     return stem[: most - len(ending)].rstrip("-._") + ending
+
+
+def all_fitted(stems: Mapping[Key, str], ending: str) -> dict[Key, str]:
+    """`fitted` for each, and no name twice: stems may differ in what is cut only, and disks of two groups in nothing.
+
+    The same stems in the same order always give the same names.
+    """
+    names: dict[Key, str] = {}
+    taken: set[str] = set()
+    for key, stem in stems.items():
+        name = fitted(stem, ending)
+        for number in range(2, len(stems) + 1):
+            if name.lower() not in taken:
+                break
+            name = fitted(stem, f"-{number}{ending}")
+        taken.add(name.lower())
+        names[key] = name
+    return names
 
 
 def merged(*maps: Mapping[str, str] | None) -> dict[str, str]:
