@@ -187,9 +187,14 @@ def open_writer(
     if kind == "nbd":
         from holdfast.disks.writers.nbd import NbdWriter
 
-        if virgin and not overwrite and not target.reads_zero:
-            _require_empty_export(target)
-        return NbdWriter(target.address, target.name, size_bytes, reads_zero=target.reads_zero and virgin)
+        return NbdWriter(
+            target.address,
+            target.name,
+            size_bytes,
+            reads_zero=target.reads_zero and virgin,
+            fresh=virgin,
+            overwrite=overwrite,
+        )
     if kind in ("page-blob", "azure-disk"):
         from holdfast.disks.writers.pageblob import PageBlobWriter
 
@@ -213,22 +218,6 @@ def _open_fixed_vhd(target: Locator, size_bytes: int, *, virgin: bool, in_place:
     return _open_raw_file(
         target, size, virgin=virgin, in_place=in_place, overwrite=overwrite, trailer=fixed_footer(size)
     )
-
-
-def _require_empty_export(target: Locator) -> None:
-    """Raises TargetHasContent if any data extent of the export holds anything but zeros."""
-    from holdfast.disks.readers.nbd import NbdReader
-    from holdfast.disks.scanning import pieces
-
-    reader = NbdReader(target.address, target.name)
-    buffer = Buffer(1024 * 1024)
-    try:
-        for start, end in pieces(list(reader.extents(0, reader.size_bytes)), buffer.size):
-            reader.read_into(start, buffer.view[: end - start])
-            if not is_zero(buffer.address, end - start):
-                raise TargetHasContent(name=target.name)
-    finally:
-        reader.close()
 
 
 def _open_image_for_writing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import select
 import shutil
 import socket
 import struct
@@ -11,19 +12,22 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from holdfast.disks.changes import changes_of
+from holdfast.disks.digests.book import Book
 from holdfast.disks.errors import DiskNotFound, DiskUsage, NoSpaceLeft, ReadFailed, WireBroken, WriteFailed
 from holdfast.disks.jobs import CopyJob, diff, run_copy
+from holdfast.disks.model.chunks import Geometry
 from holdfast.disks.model.extents import Extent
 from holdfast.disks.model.locator import Locator
 from holdfast.disks.nbd import wire
 from holdfast.disks.nbd.wire import parse_address
 from holdfast.disks.readers.nbd import NbdReader
+from holdfast.disks.readers.rawfile import RawFileReader
 from holdfast.disks.writers.nbd import NbdWriter
 
 MIB = 1 << 20
@@ -288,7 +292,8 @@ def lying_server(folder: Path, reply: bytes, *, magic: int = wire.INIT_MAGIC) ->
             request = connection.recv(28, socket.MSG_WAITALL)
             if len(request) == 28:
                 connection.sendall(reply.replace(b"HHHHHHHH", request[8:16]))
-                connection.recv(1)
+                with suppress(ConnectionResetError):  # the client closes without reading the rest
+                    connection.recv(1)
 
     threading.Thread(target=serve, daemon=True).start()
     return f"nbd+unix:///?socket={path}"
@@ -347,3 +352,144 @@ def test_addresses_name_export_socket_host_and_port() -> None:
         {"export": "e x", "socket_path": None, "host": "h", "port": 99},
         {"export": "e", "socket_path": "/s", "host": None, "port": 10809},
     ]
+
+
+# -- a server that fails one write and forgets it -------------------------------------------------------------------
+
+
+class FailingServer:
+    """An export of 4 MiB whose write number `fails` is answered with EIO, late: after `late` further
+    requests, or when none come.
+
+    `flags` are the export's transmission flags. Counts connections and flushes.
+    """
+
+    def __init__(self, folder: Path, *, fails: int, late: int, flags: int) -> None:
+        self.path = folder / f"f{random.getrandbits(32):x}"
+        self.writes, self.flushes, self.connections = 0, 0, 0
+        self._fails, self._late, self._flags = fails, late, flags
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.path))
+        self._listener.listen(8)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"nbd+unix:///?socket={self.path}"
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the test closes the listener
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.sendall(struct.pack(">QQH", wire.INIT_MAGIC, wire.OPTION_MAGIC, 3))
+            connection.recv(4, socket.MSG_WAITALL)
+            while head := connection.recv(16, socket.MSG_WAITALL):
+                _, option, size = struct.unpack(">QII", head)
+                connection.recv(size, socket.MSG_WAITALL)
+                about = struct.pack(">QI", wire.OPTION_REPLY_MAGIC, option)
+                if option != wire.OPT_GO:
+                    connection.sendall(about + struct.pack(">II", wire.REP_ERROR_BIT + 1, 0))
+                    continue
+                info = struct.pack(">HQH", wire.INFO_EXPORT, 4 * MIB, 1 | wire.SEND_FLUSH | self._flags)
+                connection.sendall(about + struct.pack(">II", wire.REP_INFO, len(info)) + info)
+                connection.sendall(about + struct.pack(">II", wire.REP_ACK, 0))
+                break
+            self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        held: list[tuple[int, bytes]] = []
+        while True:
+            if held and not select.select([connection], [], [], 0.1)[0]:
+                connection.sendall(held.pop()[1])  # the client waits for this answer
+            head = connection.recv(28, socket.MSG_WAITALL)
+            if len(head) < 28:
+                return
+            _, _, command, handle, _, size = wire.REQUEST.unpack(head)
+            if command == wire.CMD_DISC:
+                return
+            code, data = 0, b""
+            if command == wire.CMD_READ:
+                data = bytes(size)
+            elif command == wire.CMD_WRITE:
+                connection.recv(size, socket.MSG_WAITALL)
+                self.writes += 1
+                if self.writes == self._fails:
+                    held.append((self._late, wire.SIMPLE_REPLY.pack(wire.SIMPLE_MAGIC, 5, handle)))
+                    continue
+            elif command == wire.CMD_FLUSH:
+                self.flushes += 1
+            connection.sendall(wire.SIMPLE_REPLY.pack(wire.SIMPLE_MAGIC, code, handle) + data)
+            held = [(left - 1, reply) for left, reply in held]
+            for left, reply in held:
+                if left <= 0:
+                    connection.sendall(reply)
+            held = [(left, reply) for left, reply in held if left > 0]
+
+
+def test_write_that_failed_late_fails_every_later_flush(tmp_path: Path) -> None:
+    server = FailingServer(tmp_path, fails=2, late=1, flags=0)
+    writer = NbdWriter(server.url, "failing", 4 * MIB)
+    for n in range(3):
+        writer.write(n * 65536, memoryview(bytes(65536)))
+
+    for _ in range(2):
+        with pytest.raises(WriteFailed):
+            writer.flush()
+    with pytest.raises(WriteFailed):
+        writer.write(0, memoryview(bytes(512)))
+    writer.abandon()
+    server.close()
+
+    assert server.flushes == 0
+
+
+@pytest.mark.parametrize("late", [1, 3])
+def test_list_claims_nothing_of_a_window_whose_write_failed_late(tmp_path: Path, late: int) -> None:
+    source, digests = tmp_path / "s.raw", tmp_path / "L"
+    source.write_bytes(random.Random(7).randbytes(4 * MIB))
+    server = FailingServer(tmp_path, fails=2, late=late, flags=0)
+
+    with pytest.raises(WriteFailed):
+        run_copy(CopyJob(Locator(str(source)), Locator(server.url), digests=str(digests)))
+    server.close()
+
+    book = Book.begin(str(digests), Geometry(4 * MIB), RawFileReader(str(source)).identity_now())
+    assert book.journal.done.count == 0
+    book.abandon()
+
+
+@pytest.mark.parametrize(("flags", "connections", "flushes"), [(0, 1, 1), (wire.CAN_MULTI_CONN, 3, 1)])
+def test_server_that_cannot_share_a_state_gets_one_connection(
+    tmp_path: Path, flags: int, connections: int, flushes: int
+) -> None:
+    server = FailingServer(tmp_path, fails=0, late=0, flags=flags)
+    writer = NbdWriter(server.url, "shared", 4 * MIB)
+    threads = [threading.Thread(target=writer.write, args=(n * MIB, memoryview(bytes(MIB)))) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.flush()
+    writer.abandon()
+    server.close()
+
+    assert (server.connections, server.writes, server.flushes) == (connections, 2, flushes)
+
+
+def test_export_that_is_known_to_be_empty_is_not_cleared(tmp_path: Path) -> None:
+    server = FailingServer(tmp_path, fails=0, late=0, flags=0)  # no WRITE_ZEROES: clearing would be writes
+    source = tmp_path / "s.raw"
+    source.write_bytes(bytes(3 * MIB) + b"x" * MIB)
+
+    report = run_copy(CopyJob(Locator(str(source)), Locator(server.url)))
+    server.close()
+
+    assert (report.zeroed_bytes, report.written_bytes) == (0, MIB)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ from holdfast.disks.errors import DiskNotFound, NoSpaceLeft, ReadFailed, ServerR
 from holdfast.disks.nbd import wire
 from holdfast.disks.nbd.wire import NbdAddress
 
-__all__ = ["Connection", "ExportFacts"]
+__all__ = ["Connection", "ExportFacts", "Request"]
 
 # Requests sent before the first answer is awaited. Halved, a server waits for us between requests; doubled, no gain.
 _DEPTH = 8
+# A read: smaller ones cost both sides a wake-up each, larger ones leave the server idle while we digest.
+_READ_BYTES = 512 * 1024
 _SOCKET_BUFFER = 1 << 20
 
 
@@ -40,6 +43,11 @@ class ExportFacts:
     def can_flush(self) -> bool:
         return bool(self.flags & wire.SEND_FLUSH)
 
+    @property
+    def multi_conn(self) -> bool:
+        """Several connections see one state, and a flush on one of them covers the answered writes of all."""
+        return bool(self.flags & wire.CAN_MULTI_CONN)
+
 
 @dataclass
 class _Status:
@@ -50,27 +58,39 @@ class _Status:
 
 
 @dataclass
-class _Waiting:
-    """A request without its answer yet. `buffer` takes the data of a read, `status` the extents of a block status."""
+class Request:
+    """`buffer` takes the data of a read, `status` the extents of a block status; `done` when its answer is here."""
 
     command: int
     offset: int
     size: int
     buffer: memoryview | None = None
     status: _Status | None = None
+    flags: int = 0
     filled: int = 0
+    done: bool = False
+    error: Exception | None = None
+    code: int = 0
 
 
 class Connection:
-    """Speaks fixed-newstyle NBD with structured replies where the server has them."""
+    """Speaks fixed-newstyle NBD with structured replies where the server has them.
+
+    A write that failed is never forgotten: every later write, `settle` and flush raises it again, so that nothing that
+    depends on it can be recorded as durable. Once the stream of bytes is torn, nothing is sent on it any more.
+    """
 
     def __init__(
         self, address: NbdAddress, name: str, *, contexts: tuple[str, ...] = (), timeout_s: float = 60
     ) -> None:
         self.name, self._address = name, address
         self._handle = 0
-        self._waiting: dict[int, _Waiting] = {}
-        self._error: Exception | None = None
+        self._waiting: dict[int, Request] = {}  # by handle, so the first is the oldest
+        self._write_error: Exception | None = None
+        self._broken: str | None = None
+        self._read_flags = 0
+        self._head = bytearray(wire.STRUCTURED_REPLY.size)
+        self._head_view = memoryview(self._head)
         self.contexts: dict[str, int] = {}
         try:
             if address.socket_path is not None:
@@ -80,17 +100,33 @@ class Connection:
             else:
                 self._socket = socket.create_connection((address.host, address.port), timeout_s)
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 self._socket.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
+            # The kernel's own timeouts: Python's would make the descriptor non-blocking, and a megabyte many calls.
+            self._socket.settimeout(None)
+            limit = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1_000_000))
+            for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, limit)
         except OSError as exc:
             raise DiskNotFound(kind="NBD export", name=f"{name} ({exc})") from exc
+        self._timeout_s = timeout_s
         try:
             self.facts = self._handshake(contexts)
         except BaseException:
             self._socket.close()
             raise
+        if self.facts.structured and self.facts.flags & wire.SEND_DF:
+            self._read_flags = wire.CMD_FLAG_DF
 
     # -- bytes -------------------------------------------------------------------------------------------------------
+
+    def _torn(self, problem: str | OSError) -> WireBroken:
+        """What was sent or received in part cannot be gone on with: the connection is dead from now on."""
+        if isinstance(problem, BlockingIOError):
+            problem = f"it did not answer for {self._timeout_s:g} s"
+        self._broken = str(problem) or type(problem).__name__
+        return WireBroken(name=self.name, problem=self._broken)
 
     def _receive(self, size: int) -> bytes:
         data = bytearray(size)
@@ -101,14 +137,16 @@ class Connection:
         at = 0
         try:
             while at < len(view):
-                count = self._socket.recv_into(view[at:], 0, socket.MSG_WAITALL)
+                count = self._socket.recv_into(view[at:] if at else view, 0, socket.MSG_WAITALL)
                 if count == 0:
-                    raise WireBroken(name=self.name, problem="the server closed it")
+                    raise self._torn("the server closed it")
                 at += count
         except OSError as exc:
-            raise WireBroken(name=self.name, problem=str(exc) or type(exc).__name__) from exc
+            raise self._torn(exc) from exc
 
     def _send(self, *parts: bytes | memoryview) -> None:
+        if self._broken is not None:
+            raise WireBroken(name=self.name, problem=self._broken)
         try:
             left = [memoryview(part) for part in parts if len(part)]
             while left:
@@ -118,14 +156,14 @@ class Connection:
                 if left and sent:
                     left[0] = left[0][sent:]
         except OSError as exc:
-            raise WireBroken(name=self.name, problem=str(exc) or type(exc).__name__) from exc
+            raise self._torn(exc) from exc
 
     # -- handshake ---------------------------------------------------------------------------------------------------
 
     def _handshake(self, contexts: tuple[str, ...]) -> ExportFacts:
         magic, kind, flags = struct.unpack(">QQH", self._receive(18))
         if magic != wire.INIT_MAGIC or kind != wire.OPTION_MAGIC or not flags & wire.FLAG_FIXED_NEWSTYLE:
-            raise WireBroken(name=self.name, problem="it does not speak fixed newstyle NBD")
+            raise self._torn("it does not speak fixed newstyle NBD")
         self._send(struct.pack(">I", wire.FLAG_FIXED_NEWSTYLE | (flags & wire.FLAG_NO_ZEROES)))
         structured = any(kind == wire.REP_ACK for kind, _ in self._option(wire.OPT_STRUCTURED_REPLY, b""))
         export = self._address.export.encode()
@@ -149,7 +187,7 @@ class Connection:
                 elif told == wire.INFO_BLOCK_SIZE:
                     blocks = struct.unpack(">III", payload[2:14])
         if size < 0:
-            raise WireBroken(name=self.name, problem="it did not tell the export's size")
+            raise self._torn("it did not tell the export's size")
         return ExportFacts(size, export_flags, blocks[0], min(blocks[2], 32 * 1024 * 1024), structured)
 
     def _option(self, option: int, payload: bytes) -> Iterator[tuple[int, bytes]]:
@@ -158,7 +196,7 @@ class Connection:
         while True:
             magic, echoed, kind, size = struct.unpack(">QIII", self._receive(20))
             if magic != wire.OPTION_REPLY_MAGIC or echoed != option or size > 1 << 20:
-                raise WireBroken(name=self.name, problem="a wrong answer to an option")
+                raise self._torn("a wrong answer to an option")
             yield kind, self._receive(size)
             if kind == wire.REP_ACK or kind & wire.REP_ERROR_BIT:
                 return
@@ -166,102 +204,147 @@ class Connection:
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        """Fill the buffer, in requests of 256 KiB that overlap in flight."""
-        step = min(256 * 1024, self.facts.maximum_block)
-        size = len(buffer)
-        for at in range(0, size, step):
+        """Fill the buffer, in requests that overlap in flight. Raises ReadFailed and leaves the connection usable."""
+        step = min(_READ_BYTES, self.facts.maximum_block)
+        asked = []
+        for at in range(0, len(buffer), step):
             part = buffer[at : at + step]
-            self._submit(_Waiting(wire.CMD_READ, offset + at, len(part), buffer=part))
-        self.settle()
+            asked.append(self._submit(Request(wire.CMD_READ, offset + at, len(part), part, flags=self._read_flags)))
+        self._await(asked)
+        if self._read_flags and any(request.code == wire.EOVERFLOW for request in asked):
+            self._read_flags = 0  # it cannot answer in one piece; ask again for as many as it likes
+            self.read_into(offset, buffer)
+            return
+        for request in asked:
+            if request.error is not None:
+                raise request.error
 
     def write(self, offset: int, data: memoryview) -> None:
-        """Send; the answer may come later. An error surfaces at a later write or at `settle`."""
+        """Send; the answer may come later. An error surfaces at a later write, or at `settle` or a flush."""
         step = self.facts.maximum_block
+        if len(data) <= step:
+            self._submit(Request(wire.CMD_WRITE, offset, len(data)), data)
+            return
         for at in range(0, len(data), step):
             part = data[at : at + step]
-            self._submit(_Waiting(wire.CMD_WRITE, offset + at, len(part)), payload=part)
+            self._submit(Request(wire.CMD_WRITE, offset + at, len(part)), part)
 
     def write_zeroes(self, offset: int, size: int) -> None:
         """Send; may leave a hole, which reads zeros."""
         at, end = offset, offset + size
         while at < end:  # a request carries 32 bits of length
             count = min(end - at, 1 << 30)
-            self._submit(_Waiting(wire.CMD_WRITE_ZEROES, at, count))
+            self._submit(Request(wire.CMD_WRITE_ZEROES, at, count))
             at += count
 
-    def flush(self) -> None:
-        """Return when the server says that all writes answered before are durable."""
-        self.settle()
-        if self.facts.can_flush:
-            self._submit(_Waiting(wire.CMD_FLUSH, 0, 0))
-            self.settle()
+    def begin_flush(self) -> Request:
+        """Ask that all writes answered before now become durable; `done` when they are, unless there is an error."""
+        self.raise_write_error()
+        return self._submit(Request(wire.CMD_FLUSH, 0, 0))
 
     def status(self, offset: int, size: int, context: str) -> list[tuple[int, int, int]]:
         """(start, end, flags) from `offset` on for a negotiated context; may stop short of `size`."""
         status = _Status(self.contexts[context], [])
-        self._submit(_Waiting(wire.CMD_BLOCK_STATUS, offset, min(size, wire.MAX_BLOCK_STATUS), status=status))
-        self.settle()
+        request = Request(wire.CMD_BLOCK_STATUS, offset, min(size, wire.MAX_BLOCK_STATUS), status=status)
+        self._await([self._submit(request)])
+        if request.error is not None:
+            raise request.error
         if not status.found:
-            raise WireBroken(name=self.name, problem="it did not answer for the context that it had agreed to")
+            raise self._torn("it did not answer for the context that it had agreed to")
         return status.found
 
     def settle(self) -> None:
-        """Wait for all answers. Raises the first error among them."""
+        """Wait for all answers. Raises the first error of any write so far."""
         while self._waiting:
-            self._take_answer()
-        self._raise_error()
+            self.take_answer()
+        self.raise_write_error()
 
-    def _raise_error(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+    def raise_write_error(self) -> None:
+        if self._write_error is not None:
+            raise self._write_error
 
-    def _submit(self, request: _Waiting, payload: memoryview = memoryview(b"")) -> None:  # noqa: B008
+    def mark(self) -> int:
+        """A moment in the row of requests, for `answered`."""
+        return self._handle
+
+    def answered(self, mark: int) -> bool:
+        """Whether everything sent before the mark has its answer. Raises WireBroken where none can come any more."""
+        if not self._waiting or next(iter(self._waiting)) > mark:
+            return True
+        if self._broken is not None:
+            raise WireBroken(name=self.name, problem=self._broken)
+        return False
+
+    def readable(self, timeout_s: float) -> bool:
+        """Whether an answer has begun to arrive; waits for it. May be asked without owning the connection."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+
+    def _await(self, requests: list[Request]) -> None:
+        for request in requests:
+            while not request.done:
+                self.take_answer()
+
+    def _submit(self, request: Request, payload: memoryview = memoryview(b"")) -> Request:  # noqa: B008
         while len(self._waiting) >= _DEPTH:
-            self._take_answer()
-        if request.command != wire.CMD_FLUSH:
-            self._raise_error()
+            self.take_answer()
         if request.command in (wire.CMD_WRITE, wire.CMD_WRITE_ZEROES):
+            self.raise_write_error()
             self._await_overlapping(request.offset, request.offset + request.size)
         self._handle += 1
         self._waiting[self._handle] = request
-        head = wire.REQUEST.pack(wire.REQUEST_MAGIC, 0, request.command, self._handle, request.offset, request.size)
+        head = wire.REQUEST.pack(
+            wire.REQUEST_MAGIC, request.flags, request.command, self._handle, request.offset, request.size
+        )
         self._send(head, payload)
+        return request
 
     def _await_overlapping(self, start: int, end: int) -> None:
         """Requests in flight have no order: a write waits for earlier ones that touch the same bytes."""
         while any(w.offset < end and start < w.offset + w.size for w in self._waiting.values()):
-            self._take_answer()
+            self.take_answer()
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
-    def _take_answer(self) -> None:
-        magic = int.from_bytes(self._receive(4), "big")
+    def take_answer(self) -> None:
+        """Receive one answer, or a part of one, and note it at its request. Raises WireBroken only."""
+        if self._broken is not None:
+            raise WireBroken(name=self.name, problem=self._broken)
+        view = self._head_view
+        self._receive_into(view[:16])
+        magic = int.from_bytes(view[:4], "big")
         if magic == wire.SIMPLE_MAGIC:
-            code, handle = struct.unpack(">IQ", self._receive(12))
+            _, code, handle = wire.SIMPLE_REPLY.unpack_from(view)
             request = self._of(handle)
-            del self._waiting[handle]
             if code:
                 self._failed(request, code, "")
             elif request.buffer is not None:
+                if self.facts.structured:
+                    raise self._torn("a simple answer to a read after structured ones were agreed")
                 self._receive_into(request.buffer)
+            self._done(handle)
         elif magic == wire.STRUCTURED_MAGIC:
-            flags, kind, handle, size = struct.unpack(">HHQI", self._receive(16))
+            self._receive_into(view[16:])
+            _, flags, kind, handle, size = wire.STRUCTURED_REPLY.unpack_from(view)
             request = self._of(handle)
             self._chunk(request, kind, size)
             if flags & wire.CHUNK_DONE:
-                del self._waiting[handle]
-                if request.buffer is not None and request.filled < request.size and self._error is None:
+                if request.buffer is not None and request.filled < request.size and request.error is None:
                     self._failed(request, 5, "the answer is short")
+                self._done(handle)
         else:
-            raise WireBroken(name=self.name, problem=f"a wrong magic number {magic:#x} in an answer")
+            raise self._torn(f"a wrong magic number {magic:#x} in an answer")
 
-    def _of(self, handle: int) -> _Waiting:
+    def _done(self, handle: int) -> None:
+        self._waiting.pop(handle).done = True
+
+    def _of(self, handle: int) -> Request:
         if handle not in self._waiting:
-            raise WireBroken(name=self.name, problem="an answer to a question that was not asked")
+            raise self._torn("an answer to a question that was not asked")
         return self._waiting[handle]
 
-    def _chunk(self, request: _Waiting, kind: int, size: int) -> None:
+    def _chunk(self, request: Request, kind: int, size: int) -> None:
         if kind == wire.CHUNK_DATA and request.buffer is not None and size >= 8:
             (at,) = struct.unpack(">Q", self._receive(8))
             self._receive_into(self._slice(request, at, size - 8))
@@ -278,41 +361,44 @@ class Connection:
         elif kind == wire.CHUNK_NONE and size == 0:
             return
         else:
-            raise WireBroken(name=self.name, problem=f"an answer of unknown kind {kind}")
+            raise self._torn(f"an answer of unknown kind {kind}")
 
-    def _slice(self, request: _Waiting, at: int, count: int) -> memoryview:
+    def _slice(self, request: Request, at: int, count: int) -> memoryview:
         assert request.buffer is not None
         begin = at - request.offset
         if begin < 0 or begin + count > request.size:
-            raise WireBroken(name=self.name, problem="data that lies outside what was asked for")
+            raise self._torn("data that lies outside what was asked for")
         request.filled += count
         return request.buffer[begin : begin + count]
 
-    def _note_status(self, request: _Waiting, payload: bytes) -> None:
+    def _note_status(self, request: Request, payload: bytes) -> None:
         assert request.status is not None
         if len(payload) % 8 != 4:
-            raise WireBroken(name=self.name, problem="a torn block status")
+            raise self._torn("a torn block status")
         if int.from_bytes(payload[:4], "big") != request.status.context_id:
             return
         at = request.offset
         for length, flags in struct.iter_unpack(">II", payload[4:]):
             if length == 0:
-                raise WireBroken(name=self.name, problem="an extent of no length")
+                raise self._torn("an extent of no length")
             request.status.found.append((at, at + length, flags))
             at += length
 
-    def _failed(self, request: _Waiting, code: int, words: str) -> None:
-        """Keep the first error; it is raised when the thread that asked looks."""
-        if self._error is not None:
+    def _failed(self, request: Request, code: int, words: str) -> None:
+        """Note the first error at its request, and that of a write for good."""
+        if request.error is not None:
             return
         problem = f"{wire.ERRNO_NAMES.get(code, code)} {words}".strip()
         about = {"name": self.name, "offset": request.offset, "size_bytes": request.size}
+        request.code = code
         if request.command in (wire.CMD_READ, wire.CMD_BLOCK_STATUS):
-            self._error = ReadFailed(**about, problem=problem)
+            request.error = ReadFailed(**about, problem=problem)
         elif code == wire.ENOSPC:
-            self._error = NoSpaceLeft(**about)
+            request.error = NoSpaceLeft(**about)
         else:
-            self._error = WriteFailed(**about, problem=problem)
+            request.error = WriteFailed(**about, problem=problem)
+        if request.buffer is None and request.status is None:
+            self._write_error = self._write_error or request.error
 
     def close(self) -> None:
         """Say good-bye and close; safe after any error."""

@@ -1,40 +1,96 @@
-"""Connections to one export, one for each thread that asks. What is written is flushed on all of them."""
+"""Connections to one export, one for each thread that asks, where the server lets several see one state."""
 
 from __future__ import annotations
 
 import threading
+import time
 
-from holdfast.disks.nbd.connection import Connection
+from holdfast.disks.errors import WireBroken
+from holdfast.disks.nbd.connection import Connection, Request
 from holdfast.disks.nbd.wire import NbdAddress
 
 __all__ = ["ConnectionPool"]
 
+_FLUSH_LIMIT_S = 900.0  # a server behind a slow device may write back for minutes; a dead one says nothing for ever
+_LOOK_S = 0.05
+
 
 class ConnectionPool:
-    """Threads keep the connection that they got, so a connection is never shared while requests are in flight."""
+    """Threads keep the connection that they got, so a connection is rarely waited for.
+
+    A server that does not say CAN_MULTI_CONN gets one connection for all threads: two could see two states of the
+    export, and many such servers take no second client at all.
+    """
 
     def __init__(self, address: NbdAddress, name: str, contexts: tuple[str, ...] = ()) -> None:
-        self._address, self._name, self._contexts = address, name, contexts
+        self._address, self.name, self._contexts = address, name, contexts
         self._local = threading.local()
         self._all: list[tuple[Connection, threading.Lock]] = []
         self._lock = threading.Lock()
-        self.first = self.mine()[0]
+        self._shared: tuple[Connection, threading.Lock] | None = None
+        held = self.mine()
+        self.first = held[0]
+        if not self.first.facts.multi_conn:
+            self._shared = held
 
     def mine(self) -> tuple[Connection, threading.Lock]:
         """This thread's connection and its lock, which a flush from another thread takes too."""
+        if self._shared is not None:
+            return self._shared
         held: tuple[Connection, threading.Lock] | None = getattr(self._local, "held", None)
         if held is None:
-            held = (Connection(self._address, self._name, contexts=self._contexts), threading.Lock())
+            held = (Connection(self._address, self.name, contexts=self._contexts), threading.Lock())
             self._local.held = held
             with self._lock:
                 self._all.append(held)
         return held
 
-    def everyone(self) -> list[tuple[Connection, threading.Lock]]:
+    def _everyone(self) -> list[tuple[Connection, threading.Lock]]:
         with self._lock:
             return list(self._all)
 
+    def flush(self) -> None:
+        """Return when everything written before the call is durable. Others write on meanwhile.
+
+        Raises the first error of any write so far, also if it was raised before: what failed stays failed.
+        """
+        marked = []
+        for connection, lock in self._everyone():
+            with lock:
+                marked.append((connection, lock, connection.mark()))
+        for connection, lock, mark in marked:
+            _pump(connection, lock, mark)
+            connection.raise_write_error()
+        if not self.first.facts.can_flush:
+            return
+        asked: list[tuple[Connection, threading.Lock, Request, int]] = []
+        for connection, lock, _ in marked[:1] if self.first.facts.multi_conn else marked:
+            with lock:
+                asked.append((connection, lock, connection.begin_flush(), connection.mark()))
+        for connection, lock, request, mark in asked:
+            _pump(connection, lock, mark, request)
+            if request.error is not None:
+                raise request.error
+
     def close(self) -> None:
-        for connection, lock in self.everyone():
+        for connection, lock in self._everyone():
             with lock:
                 connection.close()
+
+
+def _pump(connection: Connection, lock: threading.Lock, mark: int, request: Request | None = None) -> None:
+    """Take answers until `request`, or all up to the mark, are there; the connection's own thread may take some too.
+
+    The lock is held only while an answer is being received, so that its thread can send meanwhile.
+    """
+    deadline = time.monotonic() + _FLUSH_LIMIT_S
+    while True:
+        with lock:
+            while not (request.done if request is not None else connection.answered(mark)):
+                if not connection.readable(0):
+                    break
+                connection.take_answer()
+            else:
+                return
+        if not connection.readable(_LOOK_S) and time.monotonic() > deadline:
+            raise WireBroken(name=connection.name, problem=f"no answer to a flush for {_FLUSH_LIMIT_S:g} s")

@@ -21,10 +21,11 @@ REP_ERR_UNKNOWN = REP_ERROR_BIT + 6
 INFO_EXPORT, INFO_BLOCK_SIZE = 0, 3
 
 # transmission flags of an export
-READ_ONLY, SEND_FLUSH, SEND_TRIM, SEND_WRITE_ZEROES, CAN_MULTI_CONN = 1 << 1, 1 << 2, 1 << 5, 1 << 6, 1 << 8
+READ_ONLY, SEND_FLUSH, SEND_TRIM, SEND_WRITE_ZEROES = 1 << 1, 1 << 2, 1 << 5, 1 << 6
+SEND_DF, CAN_MULTI_CONN = 1 << 7, 1 << 8
 
 CMD_READ, CMD_WRITE, CMD_DISC, CMD_FLUSH, CMD_TRIM, CMD_WRITE_ZEROES, CMD_BLOCK_STATUS = 0, 1, 2, 3, 4, 6, 7
-CMD_FLAG_REQ_ONE = 1 << 3
+CMD_FLAG_DF, CMD_FLAG_REQ_ONE = 1 << 2, 1 << 3
 
 CHUNK_DONE = 1  # flag of a structured reply chunk
 CHUNK_NONE, CHUNK_DATA, CHUNK_HOLE, CHUNK_BLOCK_STATUS = 0, 1, 2, 5
@@ -38,7 +39,7 @@ STRUCTURED_REPLY = struct.Struct(">IHHQI")
 MAX_BLOCK_STATUS = 1 << 30  # bytes asked about at once; servers answer with what they like
 
 ERRNO_NAMES = {1: "EPERM", 5: "EIO", 12: "ENOMEM", 22: "EINVAL", 28: "ENOSPC", 75: "EOVERFLOW", 95: "ENOTSUP"}
-ENOSPC = 28
+ENOSPC, EOVERFLOW = 28, 75
 
 
 @dataclass(frozen=True)

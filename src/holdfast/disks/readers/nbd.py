@@ -37,13 +37,22 @@ class NbdReader:
         self._on_close = on_close
         self._bitmap = f"qemu:dirty-bitmap:{bitmap}" if bitmap else None
         contexts = (ALLOCATION, self._bitmap) if self._bitmap else (ALLOCATION,)
-        self._pool = ConnectionPool(parse_address(url), name, contexts)
+        self._pool, self._owns = ConnectionPool(parse_address(url), name, contexts), True
         if self._bitmap and self._bitmap not in self._pool.first.contexts:
             self._pool.close()
             raise DiskUsage(field="bitmap", problem=f"{name} exports no dirty bitmap named {bitmap}")
         self.size_bytes = self._pool.first.facts.size_bytes
         remote = url.startswith("nbd://")
         self.traits = SourceTraits(name=name, lanes=lanes, identity=identity, remote=remote)
+
+    @classmethod
+    def over(cls, pool: ConnectionPool) -> NbdReader:
+        """A reader of an export whose connections belong to somebody else, who closes them."""
+        reader = cls.__new__(cls)
+        reader._on_close, reader._bitmap, reader._pool, reader._owns = lambda: None, None, pool, False
+        reader.size_bytes = pool.first.facts.size_bytes
+        reader.traits = SourceTraits(name=pool.name)
+        return reader
 
     def extents(self, start: int, end: int) -> Iterator[Extent]:
         at, end = start, min(end, self.size_bytes)
@@ -84,5 +93,6 @@ class NbdReader:
         return self.traits.identity
 
     def close(self) -> None:
-        self._pool.close()
+        if self._owns:
+            self._pool.close()
         self._on_close()
