@@ -54,6 +54,7 @@ PAGE = {
     (15, 5): ("60", "120", "", ".651 .616 .607 .608 .502", "1.144 .827 .815 .829 .585", "2.552 1.010 1.007 1.023 .721"),
 }
 NEVER = "10000000"
+PAGE_P5 = {(5, 5): ".532 .650 .871", (2, 5): ".502 .595 .762", (5, 2): ".513 .622 .816", (2, 2): ".479 .560 .682"}
 PAGE_J = {
     "on-demand": "1.000",
     "naive-a": "1.001",
@@ -89,7 +90,13 @@ def main() -> None:
     if (chosen.traces / "availability").is_dir():
         pools = pools_from_file((HERE / "tune_pools.json").read_text(), chosen.traces)
         optimum = {lam: oracle_j(pools, Terms(lam)) for lam in LAMBDAS}
-        parts += [ratios(pools, optimum), all_policies(pools, optimum), grid(pools), forecasts(pools, optimum)]
+        parts += [
+            ratios(pools, optimum),
+            all_policies(pools, optimum),
+            grid(pools),
+            others(pools),
+            forecasts(pools, optimum),
+        ]
     else:
         parts.append(f"The tuning set was not measured: {chosen.traces} is not here.\n")
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
@@ -177,6 +184,32 @@ def grid(pools: list[Pool]) -> str:
             own = [*found[k * len(names) : (k + 1) * len(names)], oracle_j(pools, Terms(lam, du, dp))]
             cells.append(" / ".join(f"{x:.3f}" for x in own) + "<br>" + " / ".join(page.split()))
         lines.append(f"| {du}/{dp} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def others(pools: list[Pool]) -> str:
+    """Single figures of the page: a window, seldomer probes, other costs of a failed order, other lengths of moves."""
+    lines = ["## Other figures of the page (J)\n", "| what | here | page |", "|---|---|---|"]
+    night = Setting(window=(120, 360))
+    outcomes = [replay_cases(p, [(policy("documented"), night.terms)], night)[0] for p in pools]
+    minutes = sum(p.minutes for p in pools)
+    j = sum(o.j * o.minutes for o in outcomes) / minutes
+    down, moves = (
+        43_200 * sum(each) / minutes for each in zip(*((o.downtime_min, o.moves) for o in outcomes), strict=True)
+    )
+    cost = 100 * sum(o.cost for o in outcomes) / minutes
+    lines.append(
+        f"| documented, window 02-06 h: J, cost %, down min, moves | {j:.3f}, {cost:.1f}, {down:.0f}, {moves:.0f} "
+        "| .747, 60.5, 613, 108 |"
+    )
+    ten = [("p3", 10.0)]
+    probes = " / ".join(f"{js(pools, ten, Setting(probe_min=minutes))[0]:.3f}" for minutes in (5, 15, 30, 60))
+    lines.append(f"| p3, λ 10, a probe each 5 / 15 / 30 / 60 min | {probes} | .666 / .674 / .679 / .690 |")
+    failed = " / ".join(f"{js(pools, ten, Setting(failed_min=minutes))[0]:.3f}" for minutes in (0, 1, 3))
+    lines.append(f"| p3, λ 10, a failed order costs 0 / 1 / 3 min | {failed} | .666 / .666 / .668 |")
+    for (du, dp), page in PAGE_P5.items():
+        found = " / ".join(f"{x:.3f}" for x in js(pools, P5, Setting(Terms(10.0, du, dp))))
+        lines.append(f"| p5, D {du}/{dp}, λ 3 / 10 / 30 | {found} | {' / '.join(page.split())} |")
     return "\n".join(lines) + "\n"
 
 

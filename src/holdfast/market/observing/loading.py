@@ -9,17 +9,18 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from holdfast.market.deciding.blocks import Block, blocks_after
+from holdfast.market.deciding.blocks import Block, block_of, blocks_after
+from holdfast.market.deciding.candidates import Candidate, Place
 from holdfast.market.deciding.forecast import Forecast
 from holdfast.market.deciding.signals import EVICTION_BAND, HORIZON_MIN, forecast_of, said_by
-from holdfast.market.deciding.sizes import Size
+from holdfast.market.deciding.sizes import PriceBook, Qualified, Quota, Size
 from holdfast.market.deciding.state import MarketStates
 from holdfast.market.observing.folding import Kind
 from holdfast.market.observing.measuring import SignalReport
 from holdfast.market.observing.recording import Market, memory_of
 from holdfast.market.observing.tables import LookRow, MarketRow, WordRow
 
-__all__ = ["Seen", "blocks_now", "load_seen"]
+__all__ = ["Seen", "blocks_now", "candidates_of", "load_seen"]
 
 # An answer that is older is no answer: the page's probes are at most this far apart where they still decide well.
 ANSWER_HOLDS = timedelta(hours=1)
@@ -102,6 +103,46 @@ def blocks_now(session: Session, cloud: str, region: str, sizes: Sequence[Size],
             now=at,
         )
     return tuple(block for block in blocks if block.until > now)
+
+
+def candidates_of(
+    markets: Sequence[Market],
+    sizes: Sequence[Qualified],
+    seen: Seen,
+    prices: PriceBook,
+    quota: Quota,
+    blocks: Sequence[Block],
+    now: datetime,
+) -> list[Candidate]:
+    """The markets of a node as `decision.decide` wants them, in the order of `markets` and of `seen`. Pure.
+
+    `sizes` are those that passed the size rules. A size that is not among them raises KeyError.
+    """
+    by_name = {qualified.size.name.lower(): qualified.size for qualified in sizes}
+    found = []
+    for market, answers, band in zip(markets, seen.answers, seen.bands, strict=True):
+        size = by_name[market.size.lower()]
+        block = block_of(
+            blocks,
+            size=size.name,
+            family=size.family,
+            vcpus=size.vcpus,
+            zone=market.zone,
+            spot=market.spot,
+            now=now,
+        )
+        short = quota.spot_free is not None and quota.spot_free < size.vcpus
+        found.append(
+            Candidate(
+                Place(size.name, market.zone),
+                prices.spot_per_hour(size.name),
+                answers,
+                eviction_band=band,
+                blocked=None if block is None else f"{block.reason} until {block.until:%H:%M}",
+                no_headroom=f"{size.vcpus} vCPUs of {quota.spot_free} that the spot quota has left" if short else None,
+            )
+        )
+    return found
 
 
 def _last_words(session: Session, keys: dict[int, str], now: datetime) -> dict[tuple[str, str], tuple[datetime, str]]:

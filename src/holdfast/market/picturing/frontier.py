@@ -102,6 +102,8 @@ def draw_frontier(axes: Any, points: Sequence[FrontierPoint]) -> None:
     axes.set_xticklabels(["0", "10", "30", "100", "300", "1,000", "3,000", "10,000"])
     top = max(p.downtime_per_30_days for p in points)
     axes.set_xlim(right=max(30.0, top * 1.6))
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.06 * (high - low), high)  # room for labels below the lowest point
     axes.set_xlabel("downtime, minutes per 30 days", fontsize=9)
     axes.set_ylabel("cost, % of on-demand", fontsize=9)
     axes.set_title("Cost against downtime: left and low is better", loc="left", fontsize=10, fontweight="bold")

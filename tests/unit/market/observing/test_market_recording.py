@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,9 +12,12 @@ import pytest
 from sqlalchemy import func, select, text
 
 from holdfast.core.clock import ManualClock
+from holdfast.market.deciding.candidates import Place
+from holdfast.market.deciding.decision import Action, Moment, NodeWishes, decide
 from holdfast.market.deciding.signals import EVICTION_BAND, PLACEMENT_SCORE
+from holdfast.market.deciding.sizes import PriceBook, Qualified, Quota, Size
 from holdfast.market.observing.folding import Kind
-from holdfast.market.observing.loading import blocks_now, load_seen
+from holdfast.market.observing.loading import blocks_now, candidates_of, load_seen
 from holdfast.market.observing.measuring import measured_signals
 from holdfast.market.observing.purging import purge
 from holdfast.market.observing.recording import (
@@ -280,6 +283,37 @@ def test_refusals_forbid_what_the_page_says_while_they_last(database: Database, 
     assert blocked(timedelta(minutes=9)) == ["AllocationFailed", "QuotaExceeded"]
     assert blocked(timedelta(minutes=11)) == ["AllocationFailed"]
     assert blocked(timedelta(minutes=61)) == []
+
+
+def test_decision_is_made_from_what_was_recorded(database: Database, clock: ManualClock):
+    """Held for two days: worth the move. Refused a short while ago: left alone, and its family with it. No quota: not
+    ordered. Never asked: does not answer."""
+    d4, d8, e4 = (Size(f"Standard_{n}s_v5", "f" + n[0], "westeurope", capabilities={"vCPUs": n[1]})
+                  for n in ("D4", "D8", "E4"))  # fmt: skip
+    markets = [replace(D4, size=size.name, zone=zone) for size in (d4, d8, e4) for zone in ("1", "2")]
+    held(database, clock, 48)
+    launch_answered(database, markets[1], clock.now(), "op-1/launch#0", "ZonalAllocationFailed")
+    prices = PriceBook({s.name.lower(): 0.04 for s in (d4, d8, e4)}, {d4.name.lower(): 0.2})
+
+    with database.read() as session:
+        seen = load_seen(session, markets, clock.now())
+        blocks = blocks_now(session, "lab", "westeurope", [d4, d8, e4], clock.now())
+    qualified = [Qualified(size, ("1", "2"), False, False, ()) for size in (d4, d8, e4)]
+    candidates = candidates_of(markets, qualified, seen, prices, Quota(spot_free=6), blocks, clock.now())
+    wishes = NodeWishes(Place(d4.name, priority="on-demand"), 0.2)
+    decision = decide(Moment.ON_DEMAND, candidates, seen.states, wishes)
+
+    assert decision.action is Action.MOVE
+    assert decision.chosen == Place(d4.name, "1")
+    verdicts = {(w.place.size, w.place.zone): w.verdict.value for w in decision.weighed}
+    assert verdicts == {
+        (d4.name, "1"): "chosen",
+        (d4.name, "2"): "blocked",
+        (d8.name, "1"): "no-headroom",
+        (d8.name, "2"): "blocked",
+        (e4.name, "1"): "does-not-answer",
+        (e4.name, "2"): "does-not-answer",
+    }
 
 
 def test_purge_forgets_by_age_and_keeps_the_price_that_still_holds(database: Database, clock: ManualClock):
