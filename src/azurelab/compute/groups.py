@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import conflict
+from azurelab.arm.fields import fields_of
 from azurelab.arm.store import Resource
-from azurelab.arm.types import COMPUTE, Field, ResourceType, Verb
+from azurelab.arm.types import COMPUTE, ResourceType, Verb
 from azurelab.compute.services import VM_TYPE
 from azurelab.compute.virtual_machines.commands import size_entry
 
@@ -17,6 +18,23 @@ __all__ = ["AVAILABILITY_SETS_TYPE", "PROXIMITY_GROUPS_TYPE"]
 
 _SET = "Microsoft.Compute/availabilitySets"
 _PROXIMITY = "Microsoft.Compute/proximityPlacementGroups"
+_SET_FIELDS = fields_of(
+    """
+properties object
+properties.platformFaultDomainCount int
+properties.platformUpdateDomainCount int
+properties.proximityPlacementGroup.id text
+sku.name text
+tags object
+"""
+)
+_PROXIMITY_FIELDS = fields_of(
+    """
+properties object
+properties.proximityPlacementGroupType enum Standard|Ultra
+tags object
+"""
+)
 
 
 def _members(ctx: Context, group: Resource, word: str) -> list[Resource]:
@@ -66,7 +84,7 @@ AVAILABILITY_SETS_TYPE = ResourceType(
     patch=Verb(existing=200, bucket="PutVM", prepare=_prepare_set),
     delete=Verb(existing=200, bucket="DeleteVM", prepare=_refuse_used("availabilitySet"), empty=True),
     actions={"vmSizes": Verb(method="GET", answer=_sizes, bucket="LowCostGet")},
-    fields=(Field(path="properties", kind=dict), Field(path="sku", kind=dict), Field(path="tags", kind=dict)),
+    fields=_SET_FIELDS,
     view=_view_set,
     read_bucket="LowCostGet",
     list_bucket="LowCostGet",
@@ -99,7 +117,7 @@ PROXIMITY_GROUPS_TYPE = ResourceType(
     put=Verb(new=201, existing=200, bucket="PutDeletePPG", prepare=_prepare_proximity),
     patch=Verb(existing=200, bucket="PutDeletePPG", prepare=_prepare_proximity),
     delete=Verb(existing=200, bucket="PutDeletePPG", prepare=_refuse_used("proximityPlacementGroup"), empty=True),
-    fields=(Field(path="properties", kind=dict), Field(path="tags", kind=dict)),
+    fields=_PROXIMITY_FIELDS,
     view=_view_proximity,
     read_bucket="HighCostGet",
     list_bucket="HighCostGet",

@@ -5,7 +5,19 @@ from __future__ import annotations
 
 from azurelab.arm.fields import fields_of
 
-__all__ = ["BALANCER", "CARD", "NAT_RULE", "NETWORK_OF", "PEERING", "POOL", "PUBLIC_IP", "RULE", "RULES", "SUBNET"]
+__all__ = [
+    "ANY",
+    "BALANCER",
+    "CARD",
+    "NAT_RULE",
+    "NETWORK_OF",
+    "PEERING",
+    "POOL",
+    "PUBLIC_IP",
+    "RULE",
+    "RULES",
+    "SUBNET",
+]
 
 _SUBNET = """
 properties.addressPrefix text
@@ -67,9 +79,11 @@ properties.virtualNetwork.id text
 
 def _within(table: str, word: str) -> str:
     """The table of a child, as its parent's document holds it."""
-    return "\n".join(f"properties.{word}[].{line}" for line in table.strip().splitlines()) + "\n"
+    lines = ["name text", *table.strip().splitlines()]
+    return "\n".join(f"properties.{word}[].{line}" for line in lines) + "\n"
 
 
+ANY = fields_of("properties object")
 SUBNET, PEERING, RULE, NAT_RULE, POOL = (fields_of(t) for t in (_SUBNET, _PEERING, _RULE, _NAT_RULE, _POOL))
 NETWORK_OF = fields_of(
     """
@@ -138,6 +152,9 @@ properties.frontendIPConfigurations[].properties.privateIPAddress text
 properties.frontendIPConfigurations[].properties.subnet.id text
 properties.frontendIPConfigurations[].properties.publicIPAddress.id text
 properties.loadBalancingRules[].name text
+properties.loadBalancingRules[].properties.frontendIPConfiguration.id text
+properties.loadBalancingRules[].properties.backendAddressPool.id text
+properties.loadBalancingRules[].properties.probe.id text
 properties.loadBalancingRules[].properties.protocol enum Udp|Tcp|All|Quic
 properties.loadBalancingRules[].properties.frontendPort int
 properties.loadBalancingRules[].properties.backendPort int
@@ -154,6 +171,8 @@ properties.probes[].properties.numberOfProbes int
 properties.probes[].properties.probeThreshold int
 properties.probes[].properties.requestPath text
 properties.outboundRules[].name text
+properties.outboundRules[].properties.backendAddressPool.id text
+properties.outboundRules[].properties.frontendIPConfigurations[].id text
 properties.outboundRules[].properties.protocol enum Tcp|Udp|All
 properties.outboundRules[].properties.allocatedOutboundPorts int
 properties.outboundRules[].properties.enableTcpReset bool

@@ -9,6 +9,7 @@ from azurelab.arm.context import Context
 from azurelab.arm.store import Resource
 from azurelab.arm.types import NETWORK, Etags, Lro, ResourceType, Verb
 from azurelab.network.errors import NetworkError
+from azurelab.network.fields import ANY as ANY_FIELDS
 from azurelab.network.fields import RULE as RULE_FIELDS
 from azurelab.network.fields import RULES as GROUP_FIELDS
 from azurelab.network.parts import absorb, embedded
@@ -219,6 +220,7 @@ ASGS = ResourceType(
     delete=Verb(existing=202, lro=Lro.BOTH, seconds=4, quick=True, prepare=_refuse_used, empty=True),
     etags=Etags.WEAK,
     readonly=("properties.resourceGuid", "properties.provisioningState"),
+    fields=ANY_FIELDS,
     body_error="InvalidRequestFormat",
     spelling=SPELLING,
     delete_order=76,

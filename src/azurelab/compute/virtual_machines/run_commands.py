@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import conflict, invalid_parameter
+from azurelab.arm.fields import fields_of
 from azurelab.arm.store import Resource
-from azurelab.arm.types import COMPUTE, Field, Lro, ResourceType, Verb
+from azurelab.arm.types import COMPUTE, Lro, ResourceType, Verb
 from azurelab.compute.services import VM_TYPE
 
 if TYPE_CHECKING:
@@ -49,19 +50,27 @@ def _view(ctx: Context, resource: Resource) -> dict[str, Any]:
     return {**resource.doc, "properties": {**resource.properties, "instanceView": told}}
 
 
+_FIELDS = fields_of(
+    """
+properties! object
+properties.source.script text
+properties.source.scriptUri text
+properties.source.commandId text
+properties.parameters[].name text
+properties.parameters[].value text
+properties.asyncExecution bool
+properties.timeoutInSeconds int
+properties.runAsUser text
+"""
+)
+
 RUN_COMMANDS_TYPE = ResourceType(
     name=f"{VM_TYPE}/runCommands",
     flavor=COMPUTE,
     put=Verb(new=201, existing=200, lro=Lro.AAO, seconds=30, bucket="UpdateVM", prepare=_prepare),
     patch=Verb(existing=200, lro=Lro.AAO, seconds=30, bucket="UpdateVM", prepare=_prepare),
     delete=Verb(existing=202, lro=Lro.BOTH, seconds=5, bucket="UpdateVM", empty=True),
-    fields=(
-        Field(path="properties", kind=dict, required=True),
-        Field(path="properties.source", kind=dict),
-        Field(path="properties.parameters", kind=list),
-        Field(path="properties.asyncExecution", kind=bool),
-        Field(path="properties.timeoutInSeconds", kind=int),
-    ),
+    fields=_FIELDS,
     readonly=("properties.instanceView",),
     view=_view,
     read_bucket="LowCostGet",
