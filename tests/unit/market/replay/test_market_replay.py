@@ -34,6 +34,24 @@ def test_oracle_is_equal_to_exhaustive_search_on_a_tiny_pool(seed: int):
     assert oracle(pool, terms).j == pytest.approx(least_cost(pool, terms), abs=1e-9)
 
 
+def test_oracle_is_equal_to_exhaustive_search_where_moves_pay():
+    """Cheap moves in restless pools: most optima move, so that every kind of move is compared."""
+    moved = 0
+    for seed in range(60):
+        rng = np.random.default_rng(1000 + seed)
+        pool = random_pool(rng, int(rng.integers(15, 40)), int(rng.integers(2, 5)))
+        terms = Terms(
+            lam=float(rng.choice([0.05, 0.2, 0.5])),
+            unplanned_min=int(rng.integers(0, 4)),
+            planned_min=int(rng.integers(0, 4)),
+            detect_min=int(rng.integers(0, 3)),
+        )
+        best = oracle(pool, terms)
+        assert best.j == pytest.approx(least_cost(pool, terms), abs=1e-9), seed
+        moved += best.moves > 0
+    assert moved >= 30
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_oracles_course_costs_what_the_oracle_says(seed: int):
     rng = np.random.default_rng(seed)
