@@ -119,6 +119,14 @@ def list_prices(name: str, location: str, house: TheHouse, caller: Viewer) -> li
     ]
 
 
+@router.get("/{name}/quota", operation_id="listQuota")
+def list_quota(name: str, location: str, house: TheHouse, caller: Viewer) -> list[dict[str, Any]]:
+    """The subscription's quota of a location, by the cloud's own names."""
+    caller.require_cloud(name)
+    house.clouds.get(name)
+    return [vars(entry) for entry in house.services.open_cloud(name).headroom(location)]
+
+
 def _require_unused(house: House, name: str) -> None:
     with house.database.read() as session:
         alive = select(func.count()).where(NodeRow.cloud == name, NodeRow.state != NodeState.DELETED.value)

@@ -20,12 +20,14 @@ from holdfast.market.deciding.policies import POLICY_NAMES
 from holdfast.market.deciding.sizes import (
     MachineTraits,
     PriceBook,
+    Quota,
     Size,
     SizeWish,
     same_attributes,
     sizes_from_azure_skus,
 )
 from holdfast.market.deciding.sizes.answer import SizesAnswer, sizes_for
+from holdfast.market.deciding.sizes.azure_quota import quota_from_azure_usages
 from holdfast.market.deciding.sizes.azure_traits import traits_from_node
 from holdfast.market.deciding.sizes.prices import read_price_book
 from holdfast.market.deciding.sizes.wish import wish_from_vm_sizes
@@ -71,6 +73,7 @@ class MarketSources:
     machine: Callable[[str], MachineFacts]
     sizes: Callable[[str], list[Size]]
     prices: Callable[[str, str], PriceBook]
+    quota: Callable[[str], Quota] | None = None  # what the subscription has left in a region
     history: Callable[[HistoryWish], list[dict[str, Any]]] | None = None  # rows of what was recorded
     signals: Callable[[], list[dict[str, Any]]] | None = None  # one object for each signal
     tell: Callable[[str | None, list[Any]], int] | None = None  # writes words of signals down; how many were noted
@@ -112,11 +115,12 @@ def sizes_command(
         None, "--skus", help="Sizes from a file: az vm list-skus -o json, or the REST body."
     ),
     prices: str | None = typer.Option(None, "--prices", help="Prices from a file (CSV, JSON) or an http(s) endpoint."),
+    usages: Path | None = typer.Option(None, "--usages", help="Quota from a file: az vm list-usage -o json."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Which sizes can this machine run on, what do they cost, and why not the others."""
     with errors_shown(as_json):
-        answer = _sizes(context.find_object(MarketSources), spec, vm, region, os, skus, prices)
+        answer = _sizes(context.find_object(MarketSources), spec, vm, region, os, skus, prices, usages)
         if as_json:
             typer.echo(json.dumps(answer.to_json(), indent=2))
         else:
@@ -231,6 +235,7 @@ def _sizes(
     os: str | None,
     skus: Path | None,
     prices: str | None,
+    usages: Path | None,
 ) -> SizesAnswer:
     if (spec is None) == (vm is None):
         raise InvalidInput(field="--spec, --vm", problem="give exactly one of them")
@@ -256,11 +261,12 @@ def _sizes(
         own = next((by_name[n.lower()] for n in wish.od_sizes if n.lower() in by_name), None)
         traits = traits_from_node(node, own)
         wish = _at_least_the_own_size(wish, own)
+    quota = _read_quota(None if skus else sources, usages, place)
     # with files for the sizes nothing needs a cloud, so no server is asked (or started) for prices either
     book = _read_prices(None if skus else sources, prices, place, (os or traits.os).lower())
     if os is not None:
         traits = replace(traits, os=os.lower())
-    return sizes_for(traits, sizes, wish, today=datetime.now(UTC).date(), prices=book, region=place)
+    return sizes_for(traits, sizes, wish, today=datetime.now(UTC).date(), prices=book, quota=quota, region=place)
 
 
 def _at_least_the_own_size(wish: SizeWish, own: Size | None) -> SizeWish:
@@ -301,6 +307,14 @@ def _read_sizes(sources: MarketSources | None, skus: Path | None, region: str) -
     if not found:
         raise InvalidInput(field="--skus", problem=f"{skus} has no size of {region}")
     return found
+
+
+def _read_quota(sources: MarketSources | None, usages: Path | None, region: str) -> Quota:
+    """What is not known refuses nothing."""
+    if usages is not None:
+        with _shaped("--usages", "a list of compute usages"):
+            return quota_from_azure_usages(_read_json(usages, "--usages"))
+    return Quota() if sources is None or sources.quota is None else sources.quota(region)
 
 
 def _read_prices(sources: MarketSources | None, prices: str | None, region: str, os: str) -> PriceBook:

@@ -16,7 +16,8 @@ def market_sources(terminal: Terminal) -> MarketSources:
     from holdfast.cli.market import HistoryWish, MachineFacts, MarketSources
     from holdfast.cli.tables import address
     from holdfast.core.errors import NotFound
-    from holdfast.market.deciding.sizes import PriceBook, Size, sizes_from_azure_skus, traits_of
+    from holdfast.market.deciding.sizes import PriceBook, Quota, Size, sizes_from_azure_skus, traits_of
+    from holdfast.market.deciding.sizes.azure_quota import quota_of
 
     def only_cloud() -> str:
         from holdfast.core.errors import InvalidInput
@@ -39,6 +40,10 @@ def market_sources(terminal: Terminal) -> MarketSources:
                 (spot if price["spot"] else regular)[price["size"].lower()] = price["usd_per_hour"]
                 dated = max(dated, price["read_at"][:10])
         return PriceBook(spot, regular, dated or "unknown")
+
+    def quota(region: str) -> Quota:
+        found = terminal.client.get(f"/v1/clouds/{only_cloud()}/quota", location=region)
+        return quota_of((entry["name"], entry["used"], entry["limit"]) for entry in found)
 
     def machine(text: str) -> MachineFacts:
         """By the documents that an import's plan holds, so that both judge alike."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from holdfast.clouds.protocols import Cloud, Facts, Headroom, Price
+from holdfast.clouds.protocols import Cloud, Facts, Price
 from holdfast.core.errors import Refused, Retry
 from holdfast.core.tags import Owner
 from holdfast.imports.options import ImportOptions
 from holdfast.imports.permissions import needed_actions
 from holdfast.market.deciding.sizes import PriceBook, Quota, Size, sizes_from_azure_skus
+from holdfast.market.deciding.sizes.azure_quota import quota_of
 
 __all__ = ["Inputs", "OwnSizeUnknown", "gather"]
 
@@ -64,7 +65,7 @@ def gather(cloud: Cloud, machine: str, options: ImportOptions, us: Owner, now: d
         own_size=own,
         sizes=sizes,
         prices=_book(prices, os),
-        quota=_quota(cloud.headroom(location)),
+        quota=quota_of((entry.name, entry.used, entry.limit) for entry in cloud.headroom(location)),
         missing_permissions=tuple(cloud.missing_permissions(group, actions)),
         exists=lambda ref: cloud.read(ref) is not None,
         prices_read=prices,
@@ -98,20 +99,3 @@ def _book(prices: object, os: str) -> PriceBook:
             (spot if price.spot else on_demand)[price.size.lower()] = price.usd_per_hour
             dated = max(dated, price.read_at.date().isoformat())
     return PriceBook(spot, on_demand, dated or "unknown")
-
-
-def _quota(headroom: object) -> Quota:
-    spot: int | None = None
-    regional: int | None = None
-    families: dict[str, int] = {}
-    for entry in headroom if isinstance(headroom, (list, tuple)) else ():
-        if not isinstance(entry, Headroom):
-            continue
-        free, name = max(0, entry.limit - entry.used), entry.name.lower()
-        if name == "lowprioritycores":
-            spot = free
-        elif name == "cores":
-            regional = free
-        elif name.endswith("family"):
-            families[name] = free
-    return Quota(spot_free=spot, regional_free=regional, family_free=families)

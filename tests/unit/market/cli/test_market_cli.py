@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from holdfast.cli.market import MachineFacts, MarketSources, app
 from holdfast.core.errors import NotFound
 from holdfast.market.deciding.replay.generating import generate_pool
-from holdfast.market.deciding.sizes import MachineTraits, PriceBook, size_from_azure_sku
+from holdfast.market.deciding.sizes import MachineTraits, PriceBook, Quota, size_from_azure_sku
 from holdfast.market.observing.history import rows_of_pool, write_csv
 
 runner = CliRunner(env={"COLUMNS": "200"})
@@ -388,3 +388,30 @@ def test_signals_are_printed_with_what_they_are_worth_and_words_are_told_first(t
     assert told == [("lab", [{"region": "r", "size": "s", "signal": "placement-score", "said": "High"}])]
     assert json.loads(as_json.stdout) == [report]
     assert run("signals").exit_code == 2
+
+
+def test_quota_refuses_what_does_not_fit_whether_it_comes_from_a_file_or_from_the_cloud(files, tmp_path: Path):
+    usages = [
+        {"name": {"value": "lowPriorityCores"}, "currentValue": "97", "limit": "100"},
+        {"name": {"value": "cores"}, "currentValue": 0, "limit": 100},
+    ]
+    (tmp_path / "usages.json").write_text(json.dumps(usages))
+    skus = json.loads(files["skus.json"].read_text())
+    sources = MarketSources(
+        machine=lambda _: None,  # type: ignore[arg-type, return-value]
+        sizes=lambda region: [size_from_azure_sku(item, region) for item in skus],
+        prices=lambda region, os: PriceBook(),
+        quota=lambda region: Quota(spot_free=3),
+    )
+
+    by_file = run("sizes", "--spec", files["node.json"], "--skus", files["skus.json"], "--usages",
+                  tmp_path / "usages.json", "--json")  # fmt: skip
+    by_cloud = run("sizes", "--spec", files["node.json"], "--json", sources=sources)
+
+    for result in (by_file, by_cloud):
+        assert result.exit_code == 4, result.output
+        told = json.loads(result.stdout)
+        assert told["sizes"] == []
+        reasons = [r["rule"] for u in told["unsupported"] if u["name"] == "Standard_D4s_v5" for r in u["reasons"]]
+        assert reasons == ["size.quota"]
+        assert [size["name"] for size in told["onDemand"]["sizes"]] == ["Standard_D4s_v5"]
