@@ -56,7 +56,7 @@ def print_signals(told: list[dict[str, Any]], console: Console | None = None) ->
     console = console or Console()
     table = Table(title="Signals from outside, over the next hour; below .40 they are used", title_justify="left")
     table.add_column("signal", no_wrap=True)
-    for name in ("words", "judged", "wrong of stays", "wrong of drops", "error rate", "used"):
+    for name in ("words", "judged", "stays,\nwrong of", "drops,\nwrong of", "error", "used"):
         table.add_column(name, justify="right")
     for row in told:
         stays = row["said_stays_stayed"] + row["said_stays_dropped"]
@@ -65,8 +65,8 @@ def print_signals(told: list[dict[str, Any]], console: Console | None = None) ->
             row["signal"],
             str(row["words"]),
             str(row["judged"]),
-            f"{row['said_stays_dropped']} of {stays}",
-            f"{row['said_drops_stayed']} of {drops}",
+            f"{row['said_stays_dropped']}/{stays}",
+            f"{row['said_drops_stayed']}/{drops}",
             f"{row['error_rate']:.2f}" if row["judged"] else "unknown",
             "yes" if row["earned"] else "no",
         )

@@ -149,7 +149,7 @@ def print_benchmark(result: Benchmark, plot: Path | None = None, console: Consol
         title_justify="left",
     )
     table.add_column("policy", no_wrap=True)
-    for name in ("J", "J/J*", "cost %", "down min", "moves", "evictions", "on spot %"):
+    for name in ("J", "J/J*", "cost %", "down min", "moves", "evicted", "spot %"):
         table.add_column(name, justify="right")
     for name in result.names:
         table.add_row(name, *_cells(told["policies"][name]))

@@ -21,7 +21,8 @@ PROBE_MIN = 5.0  # the period that all figures of the reference page are made wi
 # Two answers further apart do not tell what was between them. The page's figures hold up to probes 15 minutes apart;
 # more would count hours as watched in which a short spell ended, less would lose the slower of our own probes.
 WATCHED_MIN = 20.0
-# A machine that lives on in a market which has just refused an order proves no capacity. The page blocks for 1 h.
+# A machine that lives on in a market which has just refused an order proves no capacity: the streak of answers is over
+# for everybody else. The page blocks for 1 h.
 HELD_IS_DOUBTED = timedelta(hours=1)
 
 
@@ -97,9 +98,7 @@ def _answered(memory: Memory, kind: Kind, at: datetime) -> Memory:
 
 def _refused(memory: Memory, kind: Kind, at: datetime) -> tuple[Memory, float | None]:
     gap, state, was = _gap(memory, at), memory.state, memory.age_at(at)
-    if memory.is_held and kind is not Kind.EVICTION:
-        state.failed(0)  # our machine lives on: no event of its market, but nobody else gets in
-    elif memory.is_held and gap is not None and gap > WATCHED_MIN:
+    if memory.is_held and gap is not None and gap > WATCHED_MIN:
         state.lived(0, gap, PROBE_MIN)
         state.observe(np.array([False]), 0.0)
     elif gap is not None and gap <= WATCHED_MIN:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,31 +25,46 @@ from holdfast.market.observing.tables import EndRow, LookRow, MarketRow, WordRow
 __all__ = ["Course", "SignalReport", "measured_signals", "outcomes_of"]
 
 
+# Machines that live are written down by the hour; twice that is not silent yet.
+LIVES_FOR = timedelta(hours=2)
+
+
 @dataclass(frozen=True)
 class Course:
-    """What is known of one market's course: when it was lost, and when it answered. Ascending times.
-
-    `lived`: answers of a machine of ours that ran there, which prove all the time since the answer before.
+    """What is known of one market's course, ascending times: orders that were refused or accepted, evictions of our
+    machines, and signs of life of them (`lived`), which prove all the time since the sign before.
     """
 
-    lost: Sequence[datetime] = ()
-    answered: Sequence[datetime] = ()
+    refused: Sequence[datetime] = ()
+    evicted: Sequence[datetime] = ()
+    accepted: Sequence[datetime] = ()
     lived: Sequence[datetime] = ()
 
     def stayed(self, since: datetime, horizon: timedelta) -> bool | None:
-        """Whether the market stayed up from `since` for the horizon. None: nobody knows (yet)."""
+        """Whether the market stayed for the horizon. None: nobody knows (yet).
+
+        Where a machine of ours lived, its fate is the answer: a refused order beside it is a word about it and not
+        its end. Elsewhere a refused order is.
+        """
         end = since + horizon
-        first = bisect_right(self.lost, since)
-        if first < len(self.lost) and self.lost[first] <= end:
+        holds = self._holds_machine(since)
+        lost = self.evicted if holds else sorted((*self.refused, *self.evicted))
+        seen = self.lived if holds else sorted((*self.accepted, *self.lived))
+        first = bisect_right(lost, since)
+        if first < len(lost) and lost[first] <= end:
             return False
-        at = bisect_left(self.answered, end)
-        if at == len(self.answered):
-            return None
-        seen = self.answered[at]
-        if first < len(self.lost) and self.lost[first] <= seen:
-            return None  # lost after the horizon, seen up only after that: when it was lost first is not known
-        close = seen - end <= timedelta(minutes=WATCHED_MIN)
-        return True if close or seen in self.lived else None
+        at = bisect_left(seen, end)
+        if at == len(seen) or (first < len(lost) and lost[first] <= seen[at]):
+            return None  # not seen since, or lost later: what it was at the horizon's end is not known
+        close = seen[at] - end <= timedelta(minutes=WATCHED_MIN)
+        return True if close or seen[at] in self.lived else None
+
+    def _holds_machine(self, moment: datetime) -> bool:
+        last = bisect_right(self.lived, moment) - 1
+        if last < 0 or moment - self.lived[last] > LIVES_FOR:
+            return False
+        gone = bisect_right(self.evicted, self.lived[last])
+        return gone == len(self.evicted) or self.evicted[gone] > moment
 
 
 @dataclass
@@ -96,9 +110,7 @@ def outcomes_of(
 
 def measured_signals(session: Session, clouds: Sequence[str] | None = None) -> list[SignalReport]:
     """Every signal that was ever heard, and the three of ours; `clouds` None = all."""
-    query = select(MarketRow.id, MarketRow.key, MarketRow.probed_at, MarketRow.held_at, MarketRow.state).where(
-        MarketRow.spot
-    )
+    query = select(MarketRow.id, MarketRow.key, MarketRow.held_at).where(MarketRow.spot)
     if clouds is not None:
         query = query.where(MarketRow.cloud.in_(clouds))
     reports = {name: SignalReport(name) for name in SIGNALS}
@@ -110,25 +122,24 @@ def measured_signals(session: Session, clouds: Sequence[str] | None = None) -> l
         for _, signal, _, _ in words:
             reports.setdefault(signal, SignalReport(signal)).words += 1
         if words:
-            course = _course(session, row.id, row.held_at, row.probed_at)
+            course = _course(session, row.id, row.held_at)
             for outcome in outcomes_of(row.key, words, course, HORIZON_MIN):
                 reports[outcome.signal].score.add(outcome)
     return list(reports.values())
 
 
-def _course(session: Session, market: int, held_at: datetime | None, probed_at: datetime | None) -> Course:
+def _course(session: Session, market: int, held_at: datetime | None) -> Course:
     """Held machines are written into the history by the hour, and their last sign of life into the market's row."""
-    times: dict[str, list[datetime]] = defaultdict(list)
+    refused, accepted, lived = [], [], []
     looks = select(LookRow.at, LookRow.kind, LookRow.answered).where(LookRow.market == market).order_by(LookRow.at)
     for at, kind, answered in session.execute(looks):
-        if answered:
-            times["answered"].append(at)
-            if kind == Kind.HELD.value:
-                times["lived"].append(at)
+        if kind == Kind.HELD.value:
+            lived.append(at)
+        elif answered:
+            accepted.append(at)
         elif answered is False and kind != Kind.EVICTION.value:
-            times["lost"].append(at)
-    times["lost"] += session.scalars(select(EndRow.at).where(EndRow.market == market))
-    if held_at is not None and held_at == probed_at:
-        times["answered"].append(held_at)
-        times["lived"].append(held_at)
-    return Course(*(sorted(set(times[name])) for name in ("lost", "answered", "lived")))
+            refused.append(at)
+    evictions = select(EndRow.at).where(EndRow.market == market, EndRow.kind == Kind.EVICTION.value).order_by(EndRow.at)
+    if held_at is not None and (not lived or held_at > lived[-1]):
+        lived.append(held_at)
+    return Course(refused, session.scalars(evictions).all(), accepted, lived)

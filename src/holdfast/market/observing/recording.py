@@ -131,11 +131,24 @@ def looked(
 
     `reason` and `noticed_s` are an eviction's.
     """
-    row = _row(session, market)
+    _look(session, _row(session, market), kind, at, answered, code, source, reason, noticed_s)
+
+
+def _look(
+    session: Session,
+    row: MarketRow,
+    kind: Kind,
+    at: datetime,
+    answered: bool | None,
+    code: str | None = None,
+    source: str | None = None,
+    reason: str = "unknown",
+    noticed_s: float | None = None,
+) -> None:
     if source is not None and session.scalar(select(LookRow.id).where(LookRow.source == source)) is not None:
         return
     before = memory_of(row)
-    blocks = answered is not None or (code is not None and meaning_of(code, market.spot).block is not None)
+    blocks = answered is not None or (code is not None and meaning_of(code, row.spot).block is not None)
     after, ended = after_answer(before, kind, answered, at) if blocks else (before, None)
     if kind is Kind.HELD and after.probed_at == before.probed_at:
         return  # too soon, or it proves nothing: an order was refused there a short while ago
@@ -145,8 +158,9 @@ def looked(
         session.add(LookRow(market=row.id, at=at, kind=kind.value, answered=answered, code=code, source=source))
         row.told_at = at
     _keep(row, after)
-    if market.spot and kind in (Kind.LAUNCH, Kind.PROBE) and answered is not None:
-        age = (after if answered else before).age_at(at)
+    if row.spot and kind in (Kind.LAUNCH, Kind.PROBE) and answered is not None:
+        # A refusal says something of a machine that lives there; of a market without one it is the end itself.
+        age = after.age_at(at) if answered else (before.age_at(at) if before.is_held else None)
         _word(session, row, CAPACITY_ANSWER, "answered" if answered else "refused", at, age)
     session.flush()
 
@@ -158,12 +172,13 @@ def machines_live(session: Session, markets: Iterable[Market], at: datetime) -> 
     wanted = {market.key: market for market in markets}
     if not wanted:
         return
-    rows = {row.key: row for row in session.scalars(select(MarketRow).where(MarketRow.key.in_(wanted)))}
+    query = select(MarketRow).where(MarketRow.key.in_(wanted)).order_by(MarketRow.key).with_for_update()
+    rows = {row.key: row for row in session.scalars(query)}
     recent = at - timedelta(minutes=PROBE_MIN)
     for key, market in sorted(wanted.items()):
         row = rows.get(key)
         if row is None or row.held_at is None or row.held_at <= recent:
-            looked(session, market, Kind.HELD, at, True)
+            _look(session, row or _row(session, market), Kind.HELD, at, True)
 
 
 def _worth_telling(row: MarketRow, before: Memory, kind: Kind, answered: bool | None, at: datetime) -> bool:

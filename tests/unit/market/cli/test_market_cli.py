@@ -383,7 +383,7 @@ def test_signals_are_printed_with_what_they_are_worth_and_words_are_told_first(t
     as_json = run("signals", "--json", sources=sources)
 
     assert shown.exit_code == 0, shown.output
-    assert "2 of 32" in shown.stdout
+    assert "2/32" in shown.stdout
     assert "0.12" in shown.stdout
     assert told == [("lab", [{"region": "r", "size": "s", "signal": "placement-score", "said": "High"}])]
     assert json.loads(as_json.stdout) == [report]

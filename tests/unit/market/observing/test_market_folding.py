@@ -95,13 +95,15 @@ def test_eviction_that_was_noticed_hours_later_is_an_event_too():
     assert not memory.answers
 
 
-def test_order_refused_beside_a_machine_that_lives_on_is_no_event_and_the_machine_proves_no_capacity_for_an_hour():
+def test_order_refused_beside_a_machine_that_lives_on_ends_the_streak_and_the_machine_proves_no_capacity_for_an_hour():
     memory, ends = told((0, Kind.HELD, True), (60, Kind.HELD, True), (61, Kind.LAUNCH, False), (70, Kind.HELD, True))
 
     assert ends == [None, None, 61.0, None]
-    assert memory.state.events.sum() == 0.0
+    assert memory.state.events.sum() == 1.0
     assert not memory.answers
-    memory, _ = after_answer(memory, Kind.HELD, True, START + timedelta(minutes=122))
+    memory, _ = after_answer(memory, Kind.EVICTION, False, START + timedelta(minutes=75))
+    assert memory.state.events.sum() == 1.0  # one streak ends once
+    memory, _ = after_answer(memory, Kind.HELD, True, START + timedelta(minutes=140))
     assert memory.answers
 
 

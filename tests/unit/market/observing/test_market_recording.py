@@ -245,6 +245,44 @@ def test_error_rates_are_measured_from_words_beside_outcomes(database: Database,
     assert not band.score.earned
 
 
+def test_capacity_answers_alone_never_earn_their_use_because_age_is_made_of_them(
+    database: Database, clock: ManualClock
+):
+    """Probes of a market that comes and goes: each answer says what age says already."""
+    for number in range(600):
+        with database.write() as session:
+            looked(session, D4, Kind.PROBE, clock.now(), number % 40 < 30)
+        clock.advance(300)
+
+    with database.read() as session:
+        answers = measured_signals(session)[2]
+    told = answers.to_json()
+    assert told["judged"] > 20
+    assert told["said_drops_dropped"] + told["said_drops_stayed"] == 0
+    assert told["error_rate"] == pytest.approx(0.5)
+
+
+def test_refusal_beside_a_machine_of_ours_is_judged_by_the_machines_fate(database: Database, clock: ManualClock):
+    """Refused, then evicted within the hour; refused again later, and the machine lives on."""
+    held(database, clock, 5)
+    launch_answered(database, D4, clock.now(), "op-1/launch#0", "AllocationFailed")
+    clock.advance(1200)
+    with database.write() as session:
+        looked(session, D4, Kind.EVICTION, clock.now(), False)
+    clock.advance(7200)
+    launch_answered(database, D4, clock.now(), "op-2/launch#0")
+    held(database, clock, 5)
+    launch_answered(database, D4, clock.now(), "op-3/launch#0", "AllocationFailed")
+    clock.advance(60)
+    launch_answered(database, D4, clock.now(), "op-3/launch#1", "AllocationFailed")
+    held(database, clock, 3)
+
+    with database.read() as session:
+        told = measured_signals(session)[2].to_json()
+    assert (told["said_drops_dropped"], told["said_drops_stayed"]) == (1, 1)
+    assert (told["said_stays_dropped"], told["said_stays_stayed"]) == (0, 1)
+
+
 def test_word_about_a_market_that_nobody_watched_afterwards_is_not_judged(database: Database, clock: ManualClock):
     with database.write() as session:
         looked(session, D4, Kind.PROBE, clock.now(), True)
