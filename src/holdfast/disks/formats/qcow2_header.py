@@ -9,6 +9,9 @@ import struct
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from itertools import compress
+from operator import or_
 
 from holdfast.core.units import MIB
 from holdfast.disks.formats.facts import ImageFacts, Source
@@ -21,7 +24,7 @@ _DIRTY, _CORRUPT, _DATA_FILE, _COMPRESSION, _EXTENDED_L2 = 1, 2, 4, 8, 16
 _KNOWN_FEATURES = _DIRTY | _CORRUPT | _DATA_FILE | _COMPRESSION | _EXTENDED_L2
 _EXT_END, _EXT_DATA_FILE = 0, 0x44415441
 _OFFSET_MASK = 0x00FFFFFFFFFFFE00
-_COMPRESSED, _ZERO_BIT = 1 << 62, 1
+_USED_ONCE, _ZERO_BIT = 1 << 63, 1
 _MOST_L1_BYTES = 32 * MIB  # QEMU's own limit
 
 
@@ -192,14 +195,23 @@ class Qcow2Map:
         limit = _rounded(self._source.size_bytes, self._cluster)
         used = 0
         for number in range(len(self._l1)):
-            for entry in self._table(number):
-                if entry & _COMPRESSED:
-                    return False
-                offset = entry & _OFFSET_MASK
-                if offset:
-                    used += 1
-                    if offset % self._cluster or offset + self._cluster > limit or not entry >> 63:
-                        return False  # not marked as used once: shared clusters are QEMU's business
+            entries = list(filter(None, self._table(number)))
+            if not entries:
+                continue
+            every = reduce(or_, entries)
+            if every & ~(_OFFSET_MASK | _USED_ONCE | _ZERO_BIT):
+                return False  # compressed, or marked in a way that we do not know
+            if every & (self._cluster - 1):  # zero clusters among them: they may have no place
+                entries = [entry for entry in entries if entry & _OFFSET_MASK]
+                every = reduce(or_, entries, 0)
+            used += len(entries)
+            # The smallest lacks the top bit if any does: not marked as used once, so shared, which is QEMU's business.
+            if entries and (
+                every & _OFFSET_MASK & (self._cluster - 1)
+                or not min(entries) & _USED_ONCE
+                or (max(entries) & _OFFSET_MASK) + self._cluster > limit
+            ):
+                return False
         return used * self._cluster <= limit
 
     def _table(self, number: int) -> array[int]:
@@ -221,8 +233,8 @@ class Qcow2Map:
             base = number * per_table
             first = max(0, (start - base) // cluster)
             last = min(len(table), -(-(end - base) // cluster))
-            for index in range(first, last):
-                entry = table[index]
+            part = table[first:last]
+            for index, entry in zip(compress(range(first, last), part), filter(None, part), strict=True):
                 host = entry & _OFFSET_MASK
                 if not host or entry & _ZERO_BIT:
                     continue

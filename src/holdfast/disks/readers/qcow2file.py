@@ -15,8 +15,7 @@ from holdfast.disks.formats.qcow2_header import Qcow2Map, parse
 from holdfast.disks.intake.inspecting import FileBytes
 from holdfast.disks.model.extents import Extent
 from holdfast.disks.readers.protocol import SourceTraits
-from holdfast.disks.readers.rawfile import hole_map, read_fully
-from holdfast.disks.system import linux
+from holdfast.disks.readers.rawfile import RawFileReader, hole_map, read_fully
 from holdfast.disks.system.files import identity_of, lock_for_reading, opened
 
 __all__ = ["Qcow2FileReader", "open_plain_qcow2"]
@@ -27,6 +26,7 @@ class Qcow2FileReader:
 
     def __init__(self, path: str, fd: int, source: FileBytes, mapping: Qcow2Map, size_bytes: int) -> None:
         self._fd, self._source, self._map = fd, source, mapping
+        self._raw = RawFileReader(path, locked=False)  # knows which pages were in the cache before we came
         self.path, self.size_bytes = path, size_bytes
         self.traits = SourceTraits(name=path, lanes=min(4, os.cpu_count() or 2), identity=identity_of(fd))
         self._held: dict[int, tuple[list[int], list[tuple[Extent, int]]]] = {}
@@ -85,12 +85,13 @@ class Qcow2FileReader:
     def done_with(self, start: int, end: int) -> None:
         for at, stop, host in self._parts(start, end):
             if host is not None:
-                linux.let_go(self._fd, host, stop - at)
+                self._raw.done_with(host, host + stop - at)
 
     def identity_now(self) -> dict[str, Any] | None:
         return identity_of(self._fd)
 
     def close(self) -> None:
+        self._raw.close()
         os.close(self._fd)
         self._source.close()
 

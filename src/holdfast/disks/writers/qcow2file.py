@@ -26,6 +26,7 @@ __all__ = ["Compressor", "Qcow2FileWriter"]
 
 Compressor = Callable[[memoryview], bytes]
 _EXTEND = 64 * 1024 * 1024
+_ONCE = array("H", [1])
 
 
 class Qcow2FileWriter:
@@ -72,17 +73,27 @@ class Qcow2FileWriter:
             for at in range(0, len(data), CLUSTER_BYTES):
                 self._write_compressed(offset + at, data[at : at + CLUSTER_BYTES])
             return
-        clusters = -(-len(data) // CLUSTER_BYTES)
+        first, clusters = offset // CLUSTER_BYTES, -(-len(data) // CLUSTER_BYTES)
         with self._lock:
-            again = [self._entry(offset // CLUSTER_BYTES + n) for n in range(clusters)]
-        if any(again):
-            self._rewrite(offset, data, again)
-            return
-        with self._lock:
-            host = self._take_clusters(clusters)
-            for n in range(clusters):
-                self._enter(offset // CLUSTER_BYTES + n, layout.data_entry(host + n * CLUSTER_BYTES))
-        write_fully(self._fd, self.path, host, data)
+            host = self._place(first, clusters)
+        if host is None:
+            self._rewrite(offset, data)
+        else:
+            write_fully(self._fd, self.path, host, data)
+
+    def _place(self, first: int, clusters: int) -> int | None:
+        """Give neighbouring clusters neighbouring places; None if any of them has one, or they are of two tables."""
+        number, index = divmod(first, ENTRIES_PER_L2)
+        if index + clusters > ENTRIES_PER_L2:
+            return None
+        table = self._l2.get(number) or self._load_l2(number)
+        if any(table[index : index + clusters]):
+            return None
+        host = self._take_clusters(clusters)
+        begin = layout.data_entry(host)
+        table[index : index + clusters] = array("Q", range(begin, begin + clusters * CLUSTER_BYTES, CLUSTER_BYTES))
+        self._dirty_l2.add(number)
+        return host
 
     def _entry(self, cluster: int) -> int:
         number = cluster // ENTRIES_PER_L2
@@ -93,14 +104,15 @@ class Qcow2FileWriter:
             table = self._load_l2(number)
         return table[cluster % ENTRIES_PER_L2]
 
-    def _rewrite(self, offset: int, data: memoryview, entries: list[int]) -> None:
-        """Clusters that have their place are written there; the others get one."""
-        for n, entry in enumerate(entries):
-            part = data[n * CLUSTER_BYTES : (n + 1) * CLUSTER_BYTES]
-            if entry:
-                write_fully(self._fd, self.path, entry & ~(1 << 63), part)
-            else:
-                self.write(offset + n * CLUSTER_BYTES, part)
+    def _rewrite(self, offset: int, data: memoryview) -> None:
+        """Cluster by cluster: those that have their place are written there, the others get one."""
+        for at in range(0, len(data), CLUSTER_BYTES):
+            cluster, part = (offset + at) // CLUSTER_BYTES, data[at : at + CLUSTER_BYTES]
+            with self._lock:
+                entry = self._entry(cluster)
+                host = self._place(cluster, 1) if not entry else entry & ~(1 << 63)
+            assert host is not None
+            write_fully(self._fd, self.path, host, part)
 
     def _write_compressed(self, offset: int, data: memoryview) -> None:
         assert self._compress is not None
@@ -140,10 +152,13 @@ class Qcow2FileWriter:
     def _count(self, start: int, end: int) -> None:
         """One reference more to each host cluster that [start, end) touches."""
         first, last = start // CLUSTER_BYTES, -(-end // CLUSTER_BYTES)
-        missing = last - len(self._refcounts)
-        if missing > 0:
-            self._refcounts.extend(array("H", [0]) * missing)
-        for cluster in range(first, last):
+        known = len(self._refcounts)
+        if last > known:
+            self._refcounts.extend(_ONCE * (last - known))  # all new but, perhaps, the first, which is shared
+            self._dirty_blocks.update(
+                range(known // layout.refcounts_per_block, -(-last // layout.refcounts_per_block))
+            )
+        for cluster in range(first, min(last, known)):
             self._refcounts[cluster] += 1
             self._dirty_blocks.add(cluster // layout.refcounts_per_block)
 
@@ -182,10 +197,14 @@ class Qcow2FileWriter:
             linux.let_go(self._fd, started, behind - started)
 
     def flush(self) -> None:
-        """Data durable first, then refcounts, then the tables that point to them, then the header."""
+        """Data durable first, then refcounts, then the tables that point to them, then the header.
+
+        Others write on while the data go to the device; the tables may then name clusters that are not written yet,
+        which nobody has been promised.
+        """
         try:
+            os.fdatasync(self._fd)
             with self._lock:
-                os.fdatasync(self._fd)
                 self._write_refcounts()
                 os.fdatasync(self._fd)
                 for number in self._dirty_l2:
