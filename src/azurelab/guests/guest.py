@@ -15,6 +15,7 @@ from azurelab.guests.events import ScheduledEvents
 from azurelab.guests.hypervisor import Agent, DiskAttachment, GuestBusy, GuestSpec
 from azurelab.guests.process import Process
 from azurelab.guests.qmp import Qmp, QmpClosed, QmpError
+from azurelab.guests.resuming import Resumption
 
 __all__ = ["Guest"]
 
@@ -57,7 +58,9 @@ class Guest:
         self._agent_ready_until = 0.0
         self._forward_lock = threading.Lock()
         self._forwards_stale = True
+        self._resumption: Resumption | None = None
         self.qmp = Qmp.wait_for(paths.qmp, qmp_timeout_s, process.alive, self._on_event, on_close=lambda: ended(self))
+        self._resumption = Resumption(self.qmp.execute)
 
     # -- what the guest tells -----------------------------------------------------------------------------------
 
@@ -71,12 +74,16 @@ class Guest:
             self._forwards_stale = True
         elif name == "BLOCK_IO_ERROR":
             _log.warning("guest %s: disk error %s", self.spec.key, data)
+            if self._resumption is not None:
+                self._resumption.trouble()
 
     def step(self) -> None:
         """Read what the guest reported since the last time and forward its ports. Called a few times a second."""
         self._read_report()
         if self._forwards_stale:
             self.forward()
+        if self._resumption is not None and self._resumption.step():
+            _log.info("guest %s goes on after trouble with its disks", self.spec.key)
 
     def _read_report(self) -> None:
         try:

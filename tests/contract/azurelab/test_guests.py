@@ -295,16 +295,17 @@ def test_acknowledged_data_survives_a_killed_qemu_and_counters_and_name_move_to_
     assert [sequence for sequence, _, _ in journal] == list(range(1, len(journal) + 1))
 
 
-def test_a_guest_outlives_a_killed_controller_and_is_adopted_with_its_disks(
-    image: images.GuestImage, tmp_path: Path
-) -> None:
-    script = tmp_path / "controller.py"
+def _abandoned(image: images.GuestImage, folder: Path, *, wait_s: int) -> tuple[Path, str]:
+    """A home whose guest runs on while its controller was killed, and its network; the guest waits for its disks."""
+    script = folder / "controller.py"
     script.write_text(
         textwrap.dedent(
             """
             import sys, time
             from pathlib import Path
             sys.path[:0] = [sys.argv[2]]
+            import azurelab.guests.command as command
+            command.RECONNECT_S = int(sys.argv[4])
             import test_guests as t
             bench = t.Bench(Path(sys.argv[1]), t.images.ensure(), network=sys.argv[3])
             bench.guests.start(bench.spec())
@@ -315,17 +316,39 @@ def test_a_guest_outlives_a_killed_controller_and_is_adopted_with_its_disks(
             """
         )
     )
-    home = tmp_path / "home"
+    home = folder / "home"
     home.mkdir()
     network = f"127.{random.randrange(100, 250)}.7"
-    controller = subprocess.Popen(
-        [sys.executable, str(script), str(home), str(Path(__file__).parent), network], stdout=subprocess.PIPE
-    )
+    words = [sys.executable, str(script), str(home), str(Path(__file__).parent), network, str(wait_s)]
+    controller = subprocess.Popen(words, stdout=subprocess.PIPE)
     assert controller.stdout is not None
     with controller.stdout:
         assert controller.stdout.readline() == b"up\n"
         controller.kill()
         controller.wait()
+    return home, network
+
+
+def test_a_guest_that_waited_too_long_for_its_disks_goes_on_when_they_are_back(
+    image: images.GuestImage, tmp_path: Path
+) -> None:
+    home, network = _abandoned(image, tmp_path, wait_s=1)
+    time.sleep(8)  # nobody serves its disks: its journal's next write fails, and QEMU stops it
+
+    bench = Bench(home, image, network)
+    try:
+        bench.guests.adopt({KEY: bench.spec()})
+        before = eventually(lambda: bench.journal(0))
+        eventually(lambda: len(bench.journal(0)) > len(before) + 2)
+        assert eventually(lambda: bench.health())["boots"] == 1
+    finally:
+        bench.close()
+
+
+def test_a_guest_outlives_a_killed_controller_and_is_adopted_with_its_disks(
+    image: images.GuestImage, tmp_path: Path
+) -> None:
+    home, network = _abandoned(image, tmp_path, wait_s=3600)
 
     bench = Bench(home, image, network)
     try:
