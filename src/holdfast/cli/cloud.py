@@ -67,7 +67,7 @@ def check(
     name: Annotated[str | None, typer.Argument(help="Needed only where there are several.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Credential, permissions, providers, quotas. Changes nothing. Exit code 4 if something is missing."""
+    """Credential, permissions, providers, quotas. Changes nothing. Exit code 4 if it cannot be used."""
     terminal = terminal_of(context)
     name = name or _only(terminal.client.get("/v1/clouds"))
     found = terminal.client.post(f"/v1/clouds/{name}/check")

@@ -10,13 +10,16 @@ __all__ = [
     "CloudError",
     "CloudRefused",
     "CloudUnavailable",
+    "CloudUnreachable",
     "CredentialRejected",
+    "EndpointUntrusted",
     "NameTaken",
     "NoCapacity",
     "NoCloud",
     "PermissionMissing",
     "QuotaExceeded",
     "ResourceMissing",
+    "SubscriptionMissing",
     "Throttled",
 ]
 
@@ -44,6 +47,21 @@ class CloudUnavailable(CloudError):
     remedy = "Check the network and the cloud's status; the operation goes on by itself when it answers again."
 
 
+class CloudUnreachable(CloudUnavailable):
+    """Nothing of ours arrived there: no connection, to the cloud or to its identity provider."""
+
+    code = "cloud.unreachable"
+    text = "The cloud cannot be reached: {message}"
+
+
+class EndpointUntrusted(CloudUnavailable):
+    """What answers at the endpoint has a certificate that nobody told us to trust. Nothing was sent to it."""
+
+    code = "cloud.untrusted"
+    text = "The certificate of the endpoint is not trusted: {message}"
+    remedy = "Connect the cloud again ('holdfast cloud add') with --ca FILE, a PEM file that verifies the endpoint."
+
+
 class Throttled(CloudError):
     """Still 429 after the budget and all retries."""
 
@@ -63,6 +81,13 @@ class CloudRefused(CloudError):
 
     code, retry, http_status = "cloud.refused", Retry.AFTER_CHANGE, 409
     remedy = "Remove the cause that the cloud names, then retry the operation."
+
+
+class SubscriptionMissing(CloudRefused):
+    """The cloud knows no such subscription, or hides it from this credential."""
+
+    code, http_status = "cloud.subscription_missing", 502
+    remedy = "Check the subscription's id, and that the credential has a role there; then add the cloud again."
 
 
 class PermissionMissing(CloudError):

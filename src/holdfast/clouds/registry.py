@@ -72,8 +72,12 @@ class _Azure:
         if "subscription" not in options:
             raise InvalidInput(field="subscription", problem="a subscription id is needed")
         connection = AzureConnection.from_options(options, secret)
+        if not (connection.authority or connection.endpoint).startswith("https:"):
+            raise InvalidInput(field="authority", problem="an http endpoint needs an https authority beside it")
         if connection.ca_file and not Path(connection.ca_file).is_file():
             raise InvalidInput(field="ca_file", problem=f"there is no file {connection.ca_file}")
+        if connection.ca_file and b"BEGIN CERTIFICATE" not in Path(connection.ca_file).read_bytes():
+            raise InvalidInput(field="ca_file", problem=f"{connection.ca_file} holds no PEM certificate")
         return connection.options()
 
     @staticmethod

@@ -178,9 +178,9 @@ class OnAzurelab(Stage):
             self._lab.market.set_capacity(location=self.location, size=size, priority=priority, left=None)
 
 
-def connected(lab: Lab) -> AzureCloud:
+def connection_of(lab: Lab) -> AzureConnection:
     """The lab as a user connects it: service principal, TLS, the lab's own CA."""
-    connection = AzureConnection(
+    return AzureConnection(
         lab.subscription,
         tenant=lab.tenant,
         client_id=lab.client_id,
@@ -189,4 +189,7 @@ def connected(lab: Lab) -> AzureCloud:
         ca_file=str(lab.certificates.bundle),
         prices_endpoint=lab.https_url,
     )
-    return AzureCloud("lab", connection, SystemClock(), lambda write: None)
+
+
+def connected(lab: Lab) -> AzureCloud:
+    return AzureCloud("lab", connection_of(lab), SystemClock(), lambda write: None)

@@ -55,7 +55,7 @@ def test_what_is_not_there_names_the_command_that_lists_what_is(cli: Cli) -> Non
 
 def test_cloud_takes_its_credential_from_the_environment(cli: Cli, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
-    ca.write_text("-")
+    ca.write_text("-----BEGIN CERTIFICATE-----\n")
     cli.env = {"AZURE_TENANT_ID": "t-1", "AZURE_CLIENT_ID": "c-1", "AZURE_CLIENT_SECRET": "hidden-words"}
 
     said = cli("cloud", "add", "azure", "two", "--subscription", "s", "--endpoint", "https://127.0.0.1:9",

@@ -37,6 +37,7 @@ from holdfast.clouds.errors import (
     PermissionMissing,
     QuotaExceeded,
     ResourceMissing,
+    SubscriptionMissing,
     Throttled,
 )
 from holdfast.clouds.protocols import Agent, Power, PowerLevel
@@ -187,6 +188,7 @@ ANSWERS: list[tuple[int, str, str, type[CloudError]]] = [
     (400, "NicInUse", "Network Interface … is used by existing resource …", CloudRefused),
     (404, "ResourceNotFound", "The Resource '…' under resource group '…' was not found.", ResourceMissing),
     (404, "NotFound", "The entity was not found in this Azure location.", ResourceMissing),
+    (404, "SubscriptionNotFound", "The subscription '…' could not be found.", SubscriptionMissing),
     (401, "InvalidAuthenticationToken", "The access token is invalid.", CredentialRejected),
     (429, "TooManyRequests", "…", Throttled),
     (503, "ServerTimeout", "The request timed out.", CloudUnavailable),

@@ -38,13 +38,18 @@ from holdfast.clouds.errors import (
     CloudError,
     CloudRefused,
     CloudUnavailable,
+    CloudUnreachable,
     CredentialRejected,
+    EndpointUntrusted,
     ResourceMissing,
     Throttled,
 )
 from holdfast.clouds.protocols import Call, priority_of
 from holdfast.core.clock import Clock
 from holdfast.core.errors import InvalidInput
+
+# Of OpenSSL: a certificate that does not verify, and a CA file without one.
+_UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "NO_CERTIFICATE_OR_CRL_FOUND")
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -262,9 +267,7 @@ class Arm:
         except ClientAuthenticationError as exc:
             raise _no_token(exc, path) from exc
         except ServiceRequestError as exc:
-            error_ = CloudUnavailable(cloud_code="NoConnection", message=_words(exc), ref=path)
-            kind = _Kind.REFUSED if "CERTIFICATE_VERIFY_FAILED" in str(exc) else _Kind.NEVER_SENT
-            raise _Failed(kind, error_, cause=exc) from exc
+            raise _not_sent("NoConnection", exc, path) from exc
         except AzureCoreError as exc:
             if is_change and call is not None:
                 self._record(call, method, path, None, "AnswerLost", sent_as, None)
@@ -416,12 +419,22 @@ def _no_token(exc: Any, path: str) -> _Failed:
     cause = exc.__cause__ or exc.__context__
     status = getattr(exc.response, "status_code", 0)
     if status == 429 or status >= 500 or isinstance(cause, (ServiceRequestError, ServiceResponseError)):
-        unavailable = CloudUnavailable(cloud_code="NoToken", message=_words(exc), ref=path)
-        return _Failed(_Kind.NEVER_SENT, unavailable, cause=exc)
+        if status:
+            unavailable = CloudUnavailable(cloud_code="NoToken", message=_words(exc), ref=path)
+            return _Failed(_Kind.NEVER_SENT, unavailable, cause=exc)
+        return _not_sent("NoToken", exc, path)
     rejected = CredentialRejected(cloud_code=type(exc).__name__, message=_words(exc), ref=path)
     # A provider that does not describe itself (MSAL's ValueError): a wrong tenant or an outage, worth a few tries.
     kind = _Kind.NEVER_SENT if isinstance(cause, ValueError) else _Kind.REFUSED
     return _Failed(kind, rejected, cause=exc)
+
+
+def _not_sent(code: str, exc: Exception, path: str) -> _Failed:
+    """No connection. A certificate that is not trusted does not become so by trying again."""
+    words = _words(exc)
+    if any(mark in str(exc) for mark in _UNTRUSTED):
+        return _Failed(_Kind.REFUSED, EndpointUntrusted(cloud_code=code, message=words, ref=path), cause=exc)
+    return _Failed(_Kind.NEVER_SENT, CloudUnreachable(cloud_code=code, message=words, ref=path), cause=exc)
 
 
 def _kind_of(status: int, error: CloudError, said: AzureError, headers: Mapping[str, str]) -> str:

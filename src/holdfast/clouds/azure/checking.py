@@ -10,7 +10,13 @@ from holdfast.clouds.azure.arm import Arm
 from holdfast.clouds.azure.market import Market
 from holdfast.clouds.azure.permissions import NEEDED, missing
 from holdfast.clouds.azure.reading import Reader
-from holdfast.clouds.errors import CloudError, CredentialRejected, PermissionMissing
+from holdfast.clouds.errors import (
+    CloudError,
+    CloudUnreachable,
+    CredentialRejected,
+    EndpointUntrusted,
+    PermissionMissing,
+)
 from holdfast.clouds.protocols import Finding, Headroom, Severity
 
 __all__ = ["MOST_CLOCK_OFFSET", "Checker", "quota_findings"]
@@ -33,6 +39,12 @@ class Checker:
             subscription = self._arm.get(f"{self._arm.subscription_path}?api-version={versions.SUBSCRIPTIONS}").body
         except CredentialRejected as exc:
             yield _refusal("CREDENTIAL", exc.message, exc.advice, "client_secret")
+            return
+        except EndpointUntrusted as exc:
+            yield _refusal("ENDPOINT_UNTRUSTED", exc.message, exc.advice, "ca")
+            return
+        except CloudUnreachable as exc:
+            yield _refusal("ENDPOINT_UNREACHABLE", exc.message, exc.advice, "endpoint")
             return
         except CloudError as exc:
             yield _refusal("SUBSCRIPTION_UNREADABLE", exc.message, exc.advice, self._arm.subscription_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -12,6 +13,7 @@ from holdfast.core.errors import InvalidInput
 
 __all__ = ["PUBLIC_ENDPOINT", "AzureConnection"]
 
+_SUBSCRIPTION = re.compile(r"[0-9A-Za-z_-]+")  # a part of every path, so nothing that a URL would read otherwise
 PUBLIC_ENDPOINT = "https://management.azure.com"
 
 
@@ -41,8 +43,8 @@ class AzureConnection:
     timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if not self.subscription:
-            raise InvalidInput(field="subscription", problem="a subscription id is needed")
+        if not _SUBSCRIPTION.fullmatch(self.subscription):
+            raise InvalidInput(field="subscription", problem=f"'{self.subscription}' is not the id of a subscription")
         for name in ("endpoint", "authority", "prices_endpoint"):
             url = getattr(self, name)
             if url is None:

@@ -22,6 +22,7 @@ from holdfast.clouds.errors import (
     PermissionMissing,
     QuotaExceeded,
     ResourceMissing,
+    SubscriptionMissing,
     Throttled,
 )
 from holdfast.core.errors import Retry
@@ -107,6 +108,10 @@ _TABLE: tuple[tuple[str, str, type[CloudError]], ...] = (
     # "Disk … is attached to VM …": OperationNotAllowed or one of these
     ("DiskInUse", "", CloudRefused),
     ("AttachDiskWhileBeingDetached", "", CloudBusy),
+    # "The subscription '…' could not be found."
+    ("SubscriptionNotFound", "", SubscriptionMissing),
+    # "The provided subscription identifier '…' is malformed or invalid."
+    ("InvalidSubscriptionId", "", SubscriptionMissing),
     ("ResourceNotFound", "", ResourceMissing),
     ("NotFound", "", ResourceMissing),
     ("ResourceGroupNotFound", "", ResourceMissing),

@@ -92,6 +92,8 @@ class Reader:
         try:
             machines = list(self.documents(VIRTUAL_MACHINE, resource_group))
         except ResourceMissing as exc:
+            if resource_group is None:
+                raise
             raise NotFound(kind="resource group", name=resource_group) from exc
         if not machines:
             return
