@@ -31,6 +31,7 @@ class ArmError(Exception):
         *,
         target: str | None = None,
         details: Sequence[Mapping[str, Any]] | None = None,
+        info: Sequence[Mapping[str, Any]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(f"{status} {code}: {message}")
@@ -39,6 +40,7 @@ class ArmError(Exception):
         self.message = message
         self.target = target
         self.details = None if details is None else [dict(d) for d in details]
+        self.info = None if info is None else [dict(i) for i in info]
         self.headers = dict(headers or {})
 
     def error(self) -> dict[str, Any]:
@@ -48,6 +50,8 @@ class ArmError(Exception):
             inner["target"] = self.target
         if self.details is not None:
             inner["details"] = self.details
+        if self.info is not None:
+            inner["additionalInfo"] = self.info
         return inner
 
     def body(self) -> dict[str, Any]:
@@ -62,6 +66,7 @@ class ArmError(Exception):
             str(error.get("message", "")),
             target=error.get("target"),
             details=error.get("details"),
+            info=error.get("additionalInfo"),
         )
 
 

@@ -92,6 +92,14 @@ AVAILABILITY_SETS_TYPE = ResourceType(
 )
 
 
+_ALIGNED = {
+    "code": "ColocationStatus/Aligned",
+    "level": "Info",
+    "displayStatus": "Aligned",
+    "message": "All resources in the proximity placement group are aligned.",
+}
+
+
 def _prepare_proximity(ctx: Context) -> None:
     ctx.resource.properties.setdefault("proximityPlacementGroupType", "Standard")
     for word in ("virtualMachines", "availabilitySets", "virtualMachineScaleSets"):
@@ -100,12 +108,15 @@ def _prepare_proximity(ctx: Context) -> None:
 
 def _view_proximity(ctx: Context, resource: Resource) -> dict[str, Any]:
     properties = {**resource.properties}
-    machines = [{"id": vm.id} for vm in _members(ctx, resource, "proximityPlacementGroup")]
-    sets = [
+    machines: list[dict[str, Any]] = [{"id": vm.id} for vm in _members(ctx, resource, "proximityPlacementGroup")]
+    sets: list[dict[str, Any]] = [
         {"id": s.id}
         for s in ctx.store.of_type(_SET)
         if str((s.properties.get("proximityPlacementGroup") or {}).get("id", "")).lower() == resource.key
     ]
+    if str(ctx.query.get("includecolocationstatus", "")).lower() == "true":
+        properties["colocationStatus"] = _ALIGNED
+        machines, sets = ([{**m, "colocationStatus": _ALIGNED} for m in found] for found in (machines, sets))
     properties |= {"virtualMachines": machines, "availabilitySets": sets, "virtualMachineScaleSets": []}
     return {**resource.doc, "properties": properties}
 

@@ -199,6 +199,9 @@ def image_routes(lab: Lab) -> list[Route]:
 
     def skus(call: Call, params: dict[str, str]) -> Response:
         found = matching(params, "publisher", "offer")
+        if not found:  # an offer that exists without being listed has one SKU
+            made = find_image(params["publisher"], params["offer"], "default", "latest")
+            found = [made] if made is not None else []
         names = distinct(i.sku for i in found)
         if not found:
             return Response(200, [])

@@ -26,6 +26,7 @@ __all__ = ["LB_TYPE", "TYPES", "frontend_refs", "frontends", "give_public"]
 LB_TYPE = "Microsoft.Network/loadBalancers"
 POOL_TYPE = "Microsoft.Network/loadBalancers/backendAddressPools"
 NAT_TYPE = "Microsoft.Network/loadBalancers/inboundNatRules"
+_BACK = ("loadBalancingRules", "inboundNatRules", "inboundNatPools", "outboundRules")
 _LISTS = ("loadBalancingRules", "probes", "outboundRules", "inboundNatPools")
 
 
@@ -35,6 +36,8 @@ def frontends(ctx: Context, owner: Resource) -> list[dict[str, Any]]:
     old = {c["name"]: c for c in (ctx.before.properties.get("frontendIPConfigurations") or ())} if ctx.before else {}
     for entry in done:
         p = entry["properties"]
+        for word in _BACK:  # clients send back what they got; these are shown from the rules themselves
+            p.pop(word, None)
         pip_id = reference(p, "publicIPAddress")
         if pip_id is not None:
             pip = referenced(ctx, pip_id, owner.id)
@@ -82,7 +85,7 @@ def _complete_pool(ctx: Context, pool: Resource, before: Resource | None) -> Non
     p["loadBalancerBackendAddresses"] = [
         {**clone(a), "properties": dict(a.get("properties") or {})}
         for a in p.get("loadBalancerBackendAddresses") or ()
-        if isinstance(a, dict)
+        if isinstance(a, dict) and not (a.get("properties") or {}).get("networkInterfaceIPConfiguration")
     ]
 
 
@@ -114,6 +117,7 @@ def _prepare(ctx: Context) -> None:
 def _complete_entry(word: str, p: dict[str, Any]) -> None:
     """The defaults that Azure shows in rules and probes."""
     if word == "probes":
+        p.pop("loadBalancingRules", None)
         p.setdefault("intervalInSeconds", 15)
         p.setdefault("numberOfProbes", 2)
         p.setdefault("probeThreshold", 1)
@@ -180,7 +184,22 @@ def _view_pool(ctx: Context, pool: Resource) -> dict[str, Any]:
     back = _named_in(pool.id, {word: lb.properties.get(word) or [] for word in words}) if lb is not None else {}
     if members:
         back["backendIPConfigurations"] = members
+        named = pool.properties.get("loadBalancerBackendAddresses") or []
+        back["loadBalancerBackendAddresses"] = [*named, *(_address_of(pool, m["id"]) for m in members)]
     return {**pool.doc, "properties": {**pool.properties, **back}} if back else pool.doc
+
+
+def _address_of(pool: Resource, config_id: str) -> dict[str, Any]:
+    """A card's configuration as one of the pool's addresses."""
+    words = config_id.split("/")
+    name = f"{words[4]}_{words[8]}{words[10]}"
+    properties = {"provisioningState": "Succeeded", "networkInterfaceIPConfiguration": {"id": config_id}}
+    return {
+        "name": name,
+        "id": f"{pool.id}/loadBalancerBackendAddresses/{name}",
+        "type": f"{POOL_TYPE}/loadBalancerBackendAddresses",
+        "properties": properties,
+    }
 
 
 def _view_nat(ctx: Context, rule: Resource) -> dict[str, Any]:

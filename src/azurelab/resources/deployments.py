@@ -17,8 +17,8 @@ from azurelab.arm.http import Call, Response
 from azurelab.arm.ids import parse_id
 from azurelab.arm.store import Resource, clone
 from azurelab.arm.types import DEPLOYMENT, Field, Lro, ResourceType, Route, Verb
-from azurelab.resources.expressions import evaluate
-from azurelab.resources.template import Template, invalid
+from azurelab.resources.expressions import evaluate, invalid
+from azurelab.resources.template import Template
 
 if TYPE_CHECKING:
     from azurelab.app import Lab
@@ -31,7 +31,7 @@ def hash_of(template: Any) -> str:
     return str(int(hashlib.sha256(text.encode()).hexdigest()[:15], 16))
 
 
-def _not_yet(template: Template, name: str) -> Any:
+def _not_yet(template: Template, name: str, full: bool) -> Any:
     raise invalid(f"reference('{name}') is not possible here")
 
 
@@ -111,17 +111,17 @@ def _prepare(ctx: Context) -> None:
     ctx.resource.hidden["template"] = clone(ctx.body["properties"]["template"])
 
 
-def _properties(ctx: Context, resource_id: str) -> Any:
-    """What `reference` gives: the properties of the resource as GET shows it."""
+def _properties(ctx: Context, resource_id: str, full: bool) -> Any:
+    """What `reference` gives: the properties of the resource as GET shows it, or the whole document."""
     found = ctx.get(resource_id)
     shown = ctx.lab.arm_get(found.id, found.api_version)
-    return shown["properties"]
+    return shown if full else shown["properties"]
 
 
 def _run(ctx: Context) -> None:
     """Repeatable: every PUT is; a restart runs them all again."""
     ctx.body = ctx.memo["body"]
-    template = Template(ctx, lambda t, name: _properties(ctx, t.named(name)))
+    template = Template(ctx, lambda t, name, full: _properties(ctx, t.named(name), full))
     outcome: list[dict[str, Any]] = []
     try:
         for r in template.ordered():

@@ -16,17 +16,24 @@ from typing import Any
 
 from azurelab.arm.errors import ArmError
 
-__all__ = ["Scope", "evaluate", "resource_id"]
+__all__ = ["Scope", "evaluate", "invalid", "resource_id"]
 
 _TOKEN = re.compile(r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+)|(?P<word>[A-Za-z_]\w*)|(?P<mark>[()\[\].,]))")
 
 
-def _invalid(message: str) -> ArmError:
-    return ArmError(400, "InvalidTemplate", f"Deployment template validation failed: '{message}'.")
+def invalid(message: str) -> ArmError:
+    """The refusal of a template, with the place in it that Azure tells; ours does not count lines."""
+    place = {"lineNumber": 0, "linePosition": 0, "path": ""}
+    return ArmError(
+        400,
+        "InvalidTemplate",
+        f"Deployment template validation failed: '{message}'.",
+        info=[{"type": "TemplateViolation", "info": place}],
+    )
 
 
 class Scope:
-    """What names mean. `reference(id or name)` gives a resource's properties or raises when it is not there."""
+    """What names mean. `reference(name, full)` gives a resource's properties, or all of it; raises when there is none."""
 
     def __init__(
         self,
@@ -35,7 +42,7 @@ class Scope:
         group: Mapping[str, Any],
         parameters: Mapping[str, Any],
         variables: Mapping[str, Any],
-        reference: Callable[[str], Any],
+        reference: Callable[[str, bool], Any],
     ) -> None:
         self.subscription = subscription
         self.group = group
@@ -55,11 +62,11 @@ def resource_id(subscription: str, group: str, *words: str) -> str:
         else:
             group = rest.pop(0)
     if not rest:
-        raise _invalid("resourceId needs a resource type")
+        raise invalid("resourceId needs a resource type")
     provider, *types = rest[0].split("/")
     names = rest[1:]
     if len(types) != len(names):
-        raise _invalid(f"the type '{rest[0]}' requires '{len(types)}' resource name argument(s)")
+        raise invalid(f"the type '{rest[0]}' requires '{len(types)}' resource name argument(s)")
     path = "".join(f"/{t}/{n}" for t, n in zip(types, names, strict=True))
     return f"/subscriptions/{subscription}/resourceGroups/{group}/providers/{provider}{path}"
 
@@ -86,7 +93,7 @@ class _Parser:
         while at < len(text.rstrip()):
             m = _TOKEN.match(text, at)
             if m is None:
-                raise _invalid(f"the language expression '{text}' is not valid")
+                raise invalid(f"the language expression '{text}' is not valid")
             kind = str(m.lastgroup)
             self._tokens.append((kind, m.group(kind)))
             at = m.end()
@@ -95,7 +102,7 @@ class _Parser:
     def whole(self) -> Any:
         value = self._value()
         if self._at != len(self._tokens):
-            raise _invalid(f"the language expression '{self._text}' is not valid")
+            raise invalid(f"the language expression '{self._text}' is not valid")
         return value
 
     def _peek(self) -> str:
@@ -103,13 +110,13 @@ class _Parser:
 
     def _next(self) -> tuple[str, str]:
         if self._at >= len(self._tokens):
-            raise _invalid(f"the language expression '{self._text}' ends too early")
+            raise invalid(f"the language expression '{self._text}' ends too early")
         self._at += 1
         return self._tokens[self._at - 1]
 
     def _expect(self, mark: str) -> None:
         if self._next()[1] != mark:
-            raise _invalid(f"the language expression '{self._text}' is not valid: '{mark}' expected")
+            raise invalid(f"the language expression '{self._text}' is not valid: '{mark}' expected")
 
     def _value(self) -> Any:
         kind, token = self._next()
@@ -127,7 +134,7 @@ class _Parser:
             self._expect(")")
             value = self._call(token, arguments)
         else:
-            raise _invalid(f"the language expression '{self._text}' is not valid")
+            raise invalid(f"the language expression '{self._text}' is not valid")
         while self._peek() in (".", "["):
             if self._next()[1] == ".":
                 value = self._member(value, self._next()[1])
@@ -143,7 +150,7 @@ class _Parser:
             for key, held in value.items():
                 if str(key).lower() == str(name).lower():
                     return held
-        raise _invalid(f"the language expression property '{name}' doesn't exist in '{self._text}'")
+        raise invalid(f"the language expression property '{name}' doesn't exist in '{self._text}'")
 
     def _call(self, name: str, a: list[Any]) -> Any:
         s = self._scope
@@ -153,13 +160,13 @@ class _Parser:
             for key, value in held.items():
                 if key.lower() == str(a[0]).lower():
                     return value
-            raise _invalid(f"the template {word[:-1]} '{a[0]}' is not found")
+            raise invalid(f"the template {word[:-1]} '{a[0]}' is not found")
         if word == "copyindex":
             return self._copy_index(a)
         simple: dict[str, Callable[[], Any]] = {
             "resourceid": lambda: resource_id(s.subscription, str(s.group["name"]), *map(str, a)),
             "concat": lambda: [x for part in a for x in part] if isinstance(a[0], list) else "".join(map(str, a)),
-            "reference": lambda: s.reference(str(a[0])),
+            "reference": lambda: s.reference(str(a[0]), len(a) > 2 and str(a[2]).lower() == "full"),
             "resourcegroup": lambda: s.group,
             "subscription": lambda: {"id": f"/subscriptions/{s.subscription}", "subscriptionId": s.subscription},
             "tolower": lambda: str(a[0]).lower(),
@@ -192,18 +199,18 @@ class _Parser:
             "null": lambda: None,
         }
         if word not in simple:
-            raise _invalid(f"the template function '{name}' is not valid or not supported here")
+            raise invalid(f"the template function '{name}' is not valid or not supported here")
         try:
             return simple[word]()
         except (IndexError, TypeError, ValueError, KeyError) as exc:
-            raise _invalid(f"the arguments of the template function '{name}' are not valid: {exc}") from exc
+            raise invalid(f"the arguments of the template function '{name}' are not valid: {exc}") from exc
 
     def _copy_index(self, a: list[Any]) -> int:
         """copyIndex(), copyIndex(offset), copyIndex('loop', offset)."""
         name = str(a[0]).lower() if a and isinstance(a[0], str) else ""
         offset = next((n for n in a if isinstance(n, int)), 0)
         if name not in self._scope.copies:
-            raise _invalid("The template function 'copyIndex' is not expected at this location")
+            raise invalid("The template function 'copyIndex' is not expected at this location")
         return self._scope.copies[name] + offset
 
 

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from azurelab.arm.errors import ArmError
 from azurelab.arm.ids import group_key
-from azurelab.resources.expressions import Scope, evaluate, resource_id
+from azurelab.resources.expressions import Scope, evaluate, invalid, resource_id
 
 if TYPE_CHECKING:
     from azurelab.arm.context import Context
 
-__all__ = ["Template", "invalid"]
+__all__ = ["Template"]
 
 _NOT_RESOURCE_KEYS = ("type", "name", "apiVersion", "dependsOn", "comments", "metadata", "scope", "id", "copy",
                       "copies", "condition")  # fmt: skip
 _MOST_COPIES = 800
-
-
-def invalid(message: str) -> ArmError:
-    return ArmError(400, "InvalidTemplate", f"Deployment template validation failed: '{message}'.")
 
 
 class Template:
@@ -46,7 +41,7 @@ class Template:
             group=group.doc,
             parameters=self._parameters(),
             variables={},
-            reference=lambda name: reference(self, name),
+            reference=lambda name, full: reference(self, name, full),
         )
         self.scope.variables = evaluate(template.get("variables") or {}, self.scope)
         raw = template.get("resources") or []

@@ -127,3 +127,50 @@ def test_tag_names_are_made_counted_and_taken_away(clients: Any) -> None:
     assert [v["tagValue"] for v in listed["env"]["values"]] == ["x"]
     assert kept.status_code == 409
     assert gone == [200, 200, 204]
+
+
+def test_a_machines_identity_gets_a_role_within_its_own_template(clients: Any) -> None:
+    """As `az vm create --assign-identity --scope` sends it."""
+    net = "Microsoft.Network"
+    vnet = {"addressSpace": {"addressPrefixes": ["10.0.0.0/16"]},
+            "subnets": [{"name": "s", "properties": {"addressPrefix": "10.0.0.0/24"}}]}  # fmt: skip
+    subnet = {"id": f"[concat(resourceId('{net}/virtualNetworks', 'net'), '/subnets/s')]"}
+    card = {"ipConfigurations": [{"name": "c", "properties": {"subnet": subnet}}]}
+    machine = {
+        "hardwareProfile": {"vmSize": "Standard_D2s_v5"},
+        "storageProfile": {"imageReference": {"publisher": "Debian", "offer": "debian-12", "sku": "12"}},
+        "osProfile": {"adminUsername": "u", "adminPassword": "Sup3r-Secret!"},
+        "networkProfile": {"networkInterfaces": [{"id": f"[resourceId('{net}/networkInterfaces', 'nic')]"}]},
+    }
+    reader = f"{clients.sub}/providers/Microsoft.Authorization/roleDefinitions/acdd72a7-3385-48ef-bd42-f606fba81ae7"
+    role = {
+        "type": "Microsoft.Compute/virtualMachines/providers/roleAssignments",
+        "name": "[concat('vm', '/Microsoft.Authorization/', guid('vm', 'reader'))]",
+        "apiVersion": "2015-07-01",
+        "dependsOn": ["Microsoft.Compute/virtualMachines/vm"],
+        "properties": {
+            "roleDefinitionId": reader,
+            "principalId": "[reference('vm', '2024-03-01', 'Full').identity.principalId]",
+        },
+    }
+    resources = [
+        {"type": f"{net}/virtualNetworks", "name": "net", "location": WEST, "properties": vnet},
+        {"type": f"{net}/networkInterfaces", "name": "nic", "location": WEST, "properties": card, "dependsOn": ["net"]},
+        {
+            "type": "Microsoft.Compute/virtualMachines",
+            "name": "vm",
+            "location": WEST,
+            "identity": {"type": "SystemAssigned"},
+            "properties": machine,
+            "dependsOn": ["nic"],
+        },
+        role,
+    ]
+
+    done = _deploy(clients, {"resources": [{"apiVersion": "2024-03-01", **r} for r in resources]})
+
+    assert done["properties"]["provisioningState"] == "Succeeded", done
+    at = f"{clients.sub}/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/vm"
+    vm = clients.call("GET", at).json()
+    held = clients.call("GET", f"{at}/providers/Microsoft.Authorization/roleAssignments").json()["value"]
+    assert [r["properties"]["principalId"] for r in held] == [vm["identity"]["principalId"]]

@@ -18,7 +18,7 @@ _SCOPE = Scope(
     group={"name": "g", "location": "westeurope", "id": "/subscriptions/s/resourceGroups/g"},
     parameters={"Size": "D2", "list": [{"a": "x"}]},
     variables={"v": {"deep": ["zero", "one"]}},
-    reference=lambda name: {"fqdn": f"{name}.example"},
+    reference=lambda name, full: {"fqdn": f"{name}.example"},
 )
 
 
