@@ -33,7 +33,7 @@ def invalid(message: str) -> ArmError:
 
 
 class Scope:
-    """What names mean. `reference(name, full)` gives a resource's properties, or all of it; raises when there is none."""
+    """What names mean. `reference(name, full)` gives a resource's properties or all of it, or raises: there is none."""
 
     def __init__(
         self,
