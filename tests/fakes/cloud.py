@@ -329,6 +329,9 @@ class FakeCloud:
     def sizes(self, location: str) -> Sequence[dict[str, Any]]:
         return tuple(deepcopy(self.size_list)) if same_ref(location, self.location) else ()
 
+    def locks_on(self, refs: Sequence[str]) -> Sequence[Document]:
+        return tuple(self.locks)
+
     def missing_permissions(self, scope: str, actions: Sequence[str]) -> Sequence[str]:
         return tuple(action for action in actions if action in self.missing_actions)
 

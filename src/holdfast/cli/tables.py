@@ -67,7 +67,17 @@ def imports(found: list[dict[str, Any]]) -> RenderableType:
         (i["id"], i["state"], i["vm"], i["node_id"], _countdown(i), i["created_at"][:16].replace("T", " "))
         for i in found
     ]
-    return _table(("IMPORT", "STATE", "VM", "NODE", "ORIGINALS", "BEGUN"), rows, "There is no import.")
+    table = _table(("IMPORT", "STATE", "VM", "NODE", "ORIGINALS", "BEGUN"), rows, "There is no import.")
+    urgent = [f"{i['id']}: {text}" for i in found if (text := _why_a_person_is_needed(i))]
+    return Group(table, *(Text(line) for line in urgent)) if urgent else table
+
+
+def _why_a_person_is_needed(one: dict[str, Any]) -> str | None:
+    if one["attention"]:
+        return str(one["attention"])
+    if one["state"] == "stuck" and one["error"]:
+        return f"{one['error']['text']} {one['error']['remedy']}"
+    return None
 
 
 def import_(one: dict[str, Any]) -> RenderableType:

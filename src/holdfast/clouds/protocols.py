@@ -226,6 +226,9 @@ class Inventory(Protocol):
     def sizes(self, location: str) -> Sequence[dict[str, Any]]:
         """The cloud's own size documents of a location, cached for minutes."""
 
+    def locks_on(self, refs: Sequence[str]) -> Sequence[Document]:
+        """Locks that reach any of these: on it, on what it is part of, its group, the account."""
+
     def missing_permissions(self, scope: str, actions: Sequence[str]) -> Sequence[str]:
         """Those of `actions` that the credential may not do at `scope`."""
 

@@ -68,6 +68,7 @@ def prove_node_again(call: StepCall, spec: FinishSpec) -> Cleaning:
         rows = ledger.entries(session, operation=row.operation, fates=[Fate.RETAINED])
     case = Case(import_id=spec.import_id, cloud=spec.cloud, operation=row.operation)
     _require_safe(call, case, rows)
+    _require_unlocked(cloud_of(call, case), rows)
     roles = {part: tuple(entry.role for entry in rows if entry.part is part) for part in Part}
     return Cleaning(
         case=case,
@@ -132,6 +133,13 @@ def _require_safe(call: StepCall, case: Case, retained: tuple[Entry, ...]) -> fr
     for entry in retained:
         _require_untouched(cloud, entry, retained, used)
     return frozenset(used)
+
+
+def _require_unlocked(cloud: Cloud, retained: tuple[Entry, ...]) -> None:
+    """Before the first is deleted: a lock on one of them would leave an original that is neither whole nor gone."""
+    for lock in cloud.locks_on([entry.ref for entry in retained]):
+        about = lock.ref.rpartition("/providers/Microsoft.Authorization/")[0]
+        raise CleanUpSuspended(reason="LOCKED", problem=f"the lock {lock.name} on {about} forbids to delete")
 
 
 def _require_right_clock(cloud: Cloud) -> None:

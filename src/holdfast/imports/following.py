@@ -64,7 +64,7 @@ def follow_finish(
     row.state, row.updated_at, row.error = after_finishing(new).value, now, error
     if new is State.DONE:
         row.closed_at, row.attention = now, None
-    elif new in (State.FAILED, State.CANCELLED):
+    elif new in (State.FAILED, State.CANCELLED, State.STUCK):
         row.attention = None if error is None else error["text"]
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from fakes.cloud import DISKS, MACHINES, SNAPSHOTS
+from holdfast.clouds.documents import Document
 from holdfast.clouds.protocols import Agent, Power
 from holdfast.core.errors import HoldfastError
 from holdfast.engine import State
@@ -68,7 +69,9 @@ def test_nothing_can_be_undone_or_extended_once_the_clean_up_holds_the_claim(rig
         assert refused.value.code == "import.too_late"
 
 
-@pytest.mark.parametrize("what", ["original runs", "node evicted", "agent silent", "probe fails", "disk attached"])
+@pytest.mark.parametrize(
+    "what", ["original runs", "node evicted", "agent silent", "probe fails", "disk attached", "locked"]
+)
 def test_clean_up_stops_with_a_finding_and_keeps_everything_until_it_is_mended(rig: ImportRig, what: str) -> None:
     row = imported(rig, probes=("tcp://:22",))
     original = rig.cloud.ref_of("rg-1", "db-1")
@@ -80,6 +83,7 @@ def test_clean_up_stops_with_a_finding_and_keeps_everything_until_it_is_mended(r
         "node evicted": ("NODE_NOT_HEALTHY", lambda: rig.cloud.set_power(node, Power.RUNNING)),
         "agent silent": ("NODE_NOT_HEALTHY", lambda: rig.cloud.agents.clear()),
         "probe fails": ("NODE_NOT_HEALTHY", lambda: rig.cloud.failing_probes.clear()),
+        "locked": ("LOCKED", lambda: rig.cloud.locks.clear()),
         "disk attached": ("RETAINED_PART_IN_USE", lambda: rig.cloud.change(data_disk, "managedBy", original)),
     }[what]
     match what:
@@ -91,6 +95,10 @@ def test_clean_up_stops_with_a_finding_and_keeps_everything_until_it_is_mended(r
             rig.cloud.agents[node.lower()] = Agent.NOT_READY
         case "probe fails":
             rig.cloud.failing_probes.add("tcp://:22")
+        case "locked":
+            ref = f"{data_disk}/providers/Microsoft.Authorization/locks/keep"
+            level = {"properties": {"level": "CanNotDelete"}}
+            rig.cloud.locks.append(Document(ref, "Microsoft.Authorization/locks", "2020-05-01", level))
         case _:
             rig.cloud.change(data_disk, "managedBy", rig.cloud.ref_of("rg-1", "stranger"))
 

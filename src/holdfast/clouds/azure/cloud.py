@@ -101,6 +101,9 @@ class AzureCloud:
     def sizes(self, location: str) -> Sequence[dict[str, Any]]:
         return self._reader.sizes(location)
 
+    def locks_on(self, refs: Sequence[str]) -> Sequence[Document]:
+        return tuple(self._reader.locks_on(refs))
+
     def missing_permissions(self, scope: str, actions: Sequence[str]) -> Sequence[str]:
         return self._checker.missing_permissions(scope, actions)
 

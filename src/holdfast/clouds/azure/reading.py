@@ -150,7 +150,7 @@ class Reader:
             nics=nics,
             public_ips=addresses,
             extensions=tuple(self._extensions(vm)),
-            locks=tuple(self._locks((vm.ref, *parts))),
+            locks=tuple(self.locks_on((vm.ref, *parts))),
             role_assignments=tuple(self._role_assignments(Vm.system_identity(vm))),
             size=self._size(str(vm.body.get("location", "")), Vm.size(vm)),
         )
@@ -166,7 +166,7 @@ class Reader:
         for item in self._arm.pages(path):
             yield document_of(item, version_of_type(VIRTUAL_MACHINE + "/extensions"), self._clock.now())
 
-    def _locks(self, refs: Sequence[str]) -> Iterator[Document]:
+    def locks_on(self, refs: Sequence[str]) -> Iterator[Document]:
         """Locks that reach any of these: on it, its parents, its group, the subscription."""
         scopes = {scope.lower() for ref in refs for scope in scopes_of(ref)}
         path = f"{self._arm.subscription_path}/providers/Microsoft.Authorization/locks?api-version={versions.LOCKS}"
