@@ -187,7 +187,7 @@ class HeldCommitter(_Committer):
                 self._meter.landed(Extent(extent.start, extent.end, Kind.ZERO))
 
     def _write(self, scans: list[Scan]) -> None:
-        jobs = list(_writes(scans))
+        jobs = [job for scan in scans for job in scan.data]
         if self._pool is None:
             for offset, data in jobs:
                 self._write_one(offset, data)
@@ -225,22 +225,3 @@ class HeldCommitter(_Committer):
         finally:
             if self._pool is not None:
                 self._pool.shutdown()
-
-
-def _writes(scans: list[Scan]) -> list[tuple[int, bytes]]:
-    """Neighbouring chunks joined into one write each, of at most 1 MiB."""
-    result: list[tuple[int, bytes]] = []
-    for scan in scans:
-        run: list[bytes] = []
-        start = size = 0
-        for offset, data in scan.data:
-            if run and offset == start + size and size < MIB:
-                run.append(data)
-                size += len(data)
-                continue
-            if run:
-                result.append((start, b"".join(run) if len(run) > 1 else run[0]))
-            start, run, size = offset, [data], len(data)
-        if run:
-            result.append((start, b"".join(run) if len(run) > 1 else run[0]))
-    return result

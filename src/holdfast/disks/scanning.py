@@ -21,8 +21,8 @@ __all__ = ["Scan", "pieces", "scan_piece", "scan_window"]
 class Scan:
     """What a window holds and how it differs from what the target is known to hold.
 
-    `data`: changed chunks that are not zero, as (offset, bytes). `zero`: changed chunks that are zero, merged.
-    `positions`: of all changed chunks in the window's page.
+    `data`: runs of changed chunks that are not zero, as (offset, bytes), none longer than a read. `zero`: changed
+    chunks that are zero, merged. `positions`: of all changed chunks in the window's page.
     """
 
     window: int
@@ -87,13 +87,18 @@ def scan_window(reader: Reader, work: WindowWork, old: bytes, geometry: Geometry
         page[slot : slot + len(joined)] = joined
         if joined == old[slot : slot + len(joined)]:
             continue  # most pieces of most disks
+        run = -1
         for at, entry in zip(range(0, end - start, chunk_bytes), entries, strict=True):
             slot = position * ENTRY_BYTES
             if entry is not ZERO and old[slot : slot + ENTRY_BYTES] != entry:
-                stop = min(at + chunk_bytes, end - start)
-                scan.data.append((start + at, bytes(buffer.view[at:stop])))
                 scan.positions.append(position)
+                run = at if run < 0 else run
+            elif run >= 0:
+                scan.data.append((start + run, bytes(buffer.view[run:at])))
+                run = -1
             position += 1
+        if run >= 0:
+            scan.data.append((start + run, bytes(buffer.view[run : end - start])))
     scan.page = bytes(page)
     _note_zeroed(scan, old, geometry)
     return scan

@@ -15,7 +15,7 @@ from holdfast.disks.formats.qcow2_header import Qcow2Map, parse
 from holdfast.disks.intake.inspecting import FileBytes
 from holdfast.disks.model.extents import Extent
 from holdfast.disks.readers.protocol import SourceTraits
-from holdfast.disks.readers.rawfile import RawFileReader, hole_map, read_fully
+from holdfast.disks.readers.rawfile import RawFileReader, hole_map
 from holdfast.disks.system.files import identity_of, lock_for_reading, opened
 
 __all__ = ["Qcow2FileReader", "open_plain_qcow2"]
@@ -61,7 +61,7 @@ class Qcow2FileReader:
         """The last cluster of the file may be cut short: what is missing reads zeros."""
         present = max(0, min(len(part), self._source.size_bytes - host))
         if present:
-            read_fully(self._fd, self.path, host, part[:present])
+            self._raw.read_into(host, part[:present])
         if present < len(part):
             part[present:] = bytes(len(part) - present)
 

@@ -15,8 +15,9 @@ from holdfast.disks.system.files import identity_of, lock_for_reading, opened, s
 
 __all__ = ["RawFileReader", "hole_map", "read_fully"]
 
-_MOST_SPANS = 4096  # a question each when a file is opened; a span is at least 16 MiB
-_CACHED_SHARE = 1 / 16  # of a span: more is somebody's working set, less are stray pages
+_MOST_SPANS = 4096  # a question each at most; a span is at least 16 MiB
+_SAMPLES, _SAMPLE_BITS = 4, 17  # asked of each span: the kernel walks every page it is asked about
+_CACHED_SHARE = 1 / 16  # of the samples: more is somebody's working set, less are stray pages
 
 
 def read_fully(fd: int, name: str, offset: int, buffer: memoryview) -> None:
@@ -83,12 +84,14 @@ class RawFileReader:
         self.traits = SourceTraits(name=path, lanes=min(4, os.cpu_count() or 2), identity=identity)
         self._keep_cache = keep_cache
         self._span_bits = max(24, (max(1, self.size_bytes) // _MOST_SPANS).bit_length())
-        self._was_cached = frozenset() if keep_cache else self._cached_spans()
+        self._was_cached: dict[int, bool] = {}
 
     def extents(self, start: int, end: int) -> Iterator[Extent]:
         return hole_map(self._fd, start, min(end, self.size_bytes))
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
+        if not self._keep_cache:
+            self._ask(offset, offset + len(buffer))
         read_fully(self._fd, self.path, offset, buffer)
 
     def done_with(self, start: int, end: int) -> None:
@@ -97,36 +100,37 @@ class RawFileReader:
             return
         bits = self._span_bits
         for span in range(start >> bits, ((end - 1) >> bits) + 1):
-            if span not in self._was_cached:
+            if not self._was_cached.get(span, True):
                 begin, stop = max(start, span << bits), min(end, (span + 1) << bits)
                 linux.let_go(self._fd, begin, stop - begin)
 
-    def _cached_spans(self) -> frozenset[int]:
-        """Which spans lie in the page cache now: asked before the first read, for reading ahead would answer yes."""
-        spans = -(-self.size_bytes // (1 << self._span_bits))
-        found = set()
-        for span in range(spans):
-            share = linux.cached_share(self._fd, span << self._span_bits, 1 << self._span_bits)
-            if share is None:
-                return frozenset()
-            if share > _CACHED_SHARE:
-                found.add(span)
-        return frozenset(found)
+    def _ask(self, start: int, end: int) -> None:
+        """Which spans lie in the page cache: asked before their first read, and before that of the span in front of
+        them, for reading ahead would answer yes."""
+        bits = self._span_bits
+        for span in range(start >> bits, ((end - 1) >> bits) + 2):
+            if span not in self._was_cached:
+                self._was_cached.setdefault(span, self._lies_in_cache(span))
+
+    def _lies_in_cache(self, span: int) -> bool:
+        """Where the kernel cannot tell, no."""
+        step, size = (1 << self._span_bits) // _SAMPLES, 1 << _SAMPLE_BITS
+        at = (span << self._span_bits) + step // 2
+        shares = [linux.cached_share(self._fd, at + n * step, size) or 0.0 for n in range(_SAMPLES)]
+        return sum(shares) > _CACHED_SHARE * _SAMPLES
 
     def fileno(self) -> int:
         """The descriptor, for those who can move its bytes without reading them."""
+        if not self._keep_cache:
+            self._ask(0, self.size_bytes)
         return self._fd
 
     def identity_now(self) -> dict[str, Any] | None:
         return identity_of(self._fd) or self.traits.identity
 
     def close(self) -> None:
-        """Lets go what the kernel read ahead of us into windows that we never came to."""
-        if not self._keep_cache:
-            at = 0
-            for span in [*sorted(self._was_cached), None]:
-                end = self.size_bytes if span is None else span << self._span_bits
-                if at < end:
-                    linux.let_go(self._fd, at, end - at)
-                at = 0 if span is None else (span + 1) << self._span_bits
+        """Lets go what the kernel read ahead of us into spans that we never came to."""
+        for span, cached in self._was_cached.items():
+            if not cached:
+                linux.let_go(self._fd, span << self._span_bits, 1 << self._span_bits)
         os.close(self._fd)
