@@ -73,7 +73,40 @@ def _region_skus(location: str, sizes: Iterable[tuple[Size, list[str], list[dict
         value.append(_sku(size, location, zones, restrictions))
     for kind in ("disks", "snapshots"):
         value.extend(_disk_sku(row, kind, location, zones) for row in _DISK_SKUS[: 7 if kind == "disks" else 2])
+    value.extend(_set_sku(name, location, zones) for name in ("Classic", "Aligned"))
+    value.append(_host_sku(location, zones))
     return value
+
+
+def _set_sku(name: str, location: str, zones: list[str]) -> dict[str, Any]:
+    return {
+        "resourceType": "availabilitySets",
+        "name": name,
+        "locations": [location],
+        "locationInfo": [{"location": location, "zones": zones, "zoneDetails": []}],
+        "capabilities": [{"name": "MaximumPlatformFaultDomainCount", "value": "3"}],
+        "restrictions": [],
+    }
+
+
+def _host_sku(location: str, zones: list[str]) -> dict[str, Any]:
+    """Dedicated hosts are listed by Azure everywhere; this lab has none and says so as Azure does."""
+    why = {"reasonCode": "NotAvailableForSubscription"}
+    restrictions = [{"type": "Location", "values": [location], "restrictionInfo": {"locations": [location]}, **why}]
+    if zones:
+        info = {"locations": [location], "zones": zones}
+        restrictions.append({"type": "Zone", "values": [location], "restrictionInfo": info, **why})
+    return {
+        "resourceType": "hostGroups/hosts",
+        "name": "DSv3-Type1",
+        "tier": "Standard",
+        "size": "Type1",
+        "family": "DSv3",
+        "locations": [location],
+        "locationInfo": [{"location": location, "zones": zones, "zoneDetails": []}],
+        "capabilities": [{"name": "Cores", "value": "64"}, {"name": "vCPUsPerCore", "value": "2"}],
+        "restrictions": restrictions,
+    }
 
 
 _PLACE = "@@location@@"

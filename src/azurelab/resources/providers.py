@@ -157,4 +157,4 @@ def _operations(lab: Lab, namespace: str) -> Iterator[dict[str, Any]]:
         ]
         for word in words:
             told = {"provider": provider, "resource": kind, "operation": word, "description": f"{word} of {kind}"}
-            yield {"name": f"{rtype.name}/{word}", "display": told, "isDataAction": False}
+            yield {"name": f"{rtype.name}/{word}", "display": told, "isDataAction": False, "origin": "user,system"}

@@ -150,3 +150,20 @@ def test_boot_diagnostics_of_an_own_account_name_its_blobs(lab: SdkLab) -> None:
     uri = view.boot_diagnostics.serial_console_log_blob_uri
     assert uri.startswith("https://acct.blob.core.windows.net/bootdiagnostics-seen-")
     assert vm.vm_id in uri
+
+
+def test_a_card_that_a_deallocated_machine_lets_go_keeps_its_hardware_address(lab: SdkLab) -> None:
+    first, second = lab.nic(), lab.nic()
+    cards = [{"id": first, "properties": {"primary": True}}, {"id": second, "properties": {"primary": False}}]
+    lab.vm("two", networkProfile={"networkInterfaces": cards})
+    name = second.rsplit("/", 1)[1]
+    before = lab.network.network_interfaces.get(lab.group, name)
+
+    lab.compute.virtual_machines.begin_deallocate(lab.group, "two").result()
+    change = {"properties": {"networkProfile": {"networkInterfaces": cards[:1]}}}
+    lab.compute.virtual_machines.begin_update(lab.group, "two", change).result()
+
+    after = lab.network.network_interfaces.get(lab.group, name)
+    assert after.virtual_machine is None
+    assert after.mac_address == before.mac_address
+    assert after.mac_address.startswith("00-0D-3A")
