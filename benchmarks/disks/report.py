@@ -14,10 +14,11 @@ Made by `benchmarks/disks/report.py` from `benchmarks/disks/results.json`; made 
 
     python benchmarks/disks/run.py --rounds 5 && python benchmarks/disks/report.py
 
-Wall time of the whole command line counts, interpreter start included. Contenders run in turns, ratios are medians
-over the rounds of one run. Sources are in the page cache unless a line says otherwise; our copies are durable when
-they end (fdatasync), so peers are followed by `sync FILE`. Inputs: `benchmarks/disks/inputs.py` (8 GiB sparse, about
-2.9 GiB of an OS tree, text and random data; version 2 differs in single 4 KiB blocks and short runs).
+Wall time of the whole command line counts, interpreter start included (from bytecode, as an installed package has it);
+our start-up is measured beside each run, as the copy of an empty disk, and told apart. Contenders run in turns, ratios
+are medians over the rounds of one run. Sources are in the page cache unless a line says otherwise; our copies are
+durable when they end (fdatasync), so peers are followed by `sync FILE`. Inputs: `benchmarks/disks/inputs.py` (8 GiB
+sparse, about 2.5 GiB of an OS tree, text and random data; version 2 differs in single 4 KiB blocks and short runs).
 The machine is shared: `load` is the load average when the case ended. Where it is far above the number of cores the
 seconds mean little, and so may a ratio; the ratio of processor seconds (own process and children; servers behind a
 socket not counted) suffers less. Not measured: blocksync-fast, which cannot be fetched where this runs, and virt-v2v's
@@ -51,7 +52,7 @@ _PLAIN = ("what", "when", "machine", "load", "rounds", "seconds", "cpu_s", "rss_
 def _headline(found: dict[str, Any]) -> str:
     told = [f"{key} {value}" for key, value in found.items() if key not in _PLAIN]
     against = found.get("against")
-    if against in found["cpu_s"]:
+    if against in found["cpu_s"] and "CPU ratio" not in found:
         ours = next(iter(found["cpu_s"]))
         told.append(f"CPU ratio {round(found['cpu_s'][ours] / found['cpu_s'][against], 2)}")
     return "; ".join(told)

@@ -26,13 +26,14 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import inputs  # noqa: E402
-from harness import Contender, Outcome, compare, limits, run  # noqa: E402
+from harness import Contender, Outcome, against, against_fastest, compare, limits, run  # noqa: E402
 
+from holdfast.disks.readers.rawfile import hole_map  # noqa: E402
 from holdfast.disks.system import linux  # noqa: E402
 
 RESULTS = HERE / "results.json"
 PYTHON = sys.executable
-HOLDFAST = f"{PYTHON} -c 'from holdfast.cli.disk import app; app()'"
+HOLDFAST = f"{Path(PYTHON).parent}/holdfast disk"
 BARE = f"{PYTHON} {HERE}/peers/bareloop.py"
 CORIOLIS = f"{PYTHON} {HERE}/peers/coriolis_alike.py"
 
@@ -46,15 +47,40 @@ class Bench:
         if not (self.input / "changed.json").exists():
             inputs.make(self.input, gib, data_mib)
         self.disk.mkdir(parents=True, exist_ok=True)
+        self.idle = Path(tempfile.mkdtemp(prefix="holdfast-idle-", dir="/dev/shm"))
+        (self.idle / "empty.raw").write_bytes(bytes(4096))
+        self.startup = f"{HOLDFAST} copy {self.idle}/empty.raw {self.idle}/copy.raw --overwrite --digests {self.idle}/L"
+        self._compile(folder / "bytecode")
         self.v1, self.v2 = self.input / "v1.raw", self.input / "v2.raw"
+
+    def _compile(self, folder: Path) -> None:
+        """Python programs run from bytecode, as installed ones do, also where this machine keeps none."""
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
+        package = Path(linux.__file__).parents[2]
+        subprocess.run(
+            [PYTHON, "-m", "compileall", "-q", package / "disks", package / "cli", package / "core"], check=True
+        )
+        run(self.startup)
+
+    def ours(self, name: str, command: str, before: Callable[[], None]) -> Contender:
+        return Contender(name, command, before, self.startup)
 
     def close(self) -> None:
         shutil.rmtree(self.memory, ignore_errors=True)
+        shutil.rmtree(self.idle, ignore_errors=True)
         shutil.rmtree(self.disk, ignore_errors=True)
 
     def warm(self, *paths: Path) -> None:
+        """Into the cache, and waits until it is there; holes are not read."""
+        buffer = bytearray(1 << 20)
         for path in paths:
-            subprocess.run(["cat", str(path)], stdout=subprocess.DEVNULL, check=True)
+            fd = os.open(path, os.O_RDONLY)
+            for extent in hole_map(fd, 0, os.fstat(fd).st_size):
+                at = extent.start
+                while at < extent.end:
+                    at += os.preadv(fd, [buffer], at)
+            os.close(fd)
 
     def warm_extents(self, path: Path) -> None:
         """Into the cache without its holes, for huge disks."""
@@ -89,18 +115,12 @@ class Bench:
         return before
 
 
-def against_fastest(found: dict[str, Outcome], ours: str, peers: list[str]) -> dict[str, object]:
-    """Our time by that of the peer with the smallest median, paired by round."""
-    fastest = min(peers, key=lambda name: found[name].median_s)
-    return {"ratio": round(found[ours].ratio_to(found[fastest]), 2), "against": fastest}
-
-
 def first_sync(b: Bench, folder: Path) -> dict[str, object]:
     t = folder / "t.raw"
     before = b.clear(folder, b.v1)
     found = compare(
         [
-            Contender("holdfast, digests", f"{HOLDFAST} copy {b.v1} {t} --digests {folder}/L", before),
+            b.ours("holdfast, digests", f"{HOLDFAST} copy {b.v1} {t} --digests {folder}/L", before),
             Contender("nbdcopy", f"nbdcopy {b.v1} {t} && sync {t}", before),
             Contender("qemu-img -m16 -W", f"qemu-img convert -f raw -O raw -m16 -W {b.v1} {t} && sync {t}", before),
             Contender("qemu-img", f"qemu-img convert -f raw -O raw {b.v1} {t} && sync {t}", before),
@@ -140,7 +160,7 @@ def first_sync_evicted(b: Bench) -> dict[str, object]:
     try:
         found = compare(
             [
-                Contender("holdfast, digests", f"{inside}{HOLDFAST} copy {b.v1} {t} --digests {b.disk}/L", before),
+                b.ours("holdfast, digests", f"{inside}{HOLDFAST} copy {b.v1} {t} --digests {b.disk}/L", before),
                 Contender("nbdcopy", f"{inside}nbdcopy {b.v1} {t} && sync {t}", before),
                 Contender(
                     "qemu-img -m16 -W", f"{inside}qemu-img convert -O raw -m16 -W -f raw {b.v1} {t} && sync {t}", before
@@ -215,7 +235,7 @@ def into_export(b: Bench) -> dict[str, object]:
     url = f"nbd+unix:///?socket={socket}"
     found = compare(
         [
-            Contender(
+            b.ours(
                 "holdfast, digests",
                 f"rm -f {b.memory}/L; {HOLDFAST} copy {b.v1} '{url}' --digests {b.memory}/L",
                 before,
@@ -254,7 +274,7 @@ def qcow2_to_qcow2(b: Bench) -> dict[str, object]:
     before = b.clear(b.memory, source)
     found = compare(
         [
-            Contender("holdfast, digests", f"{HOLDFAST} copy {source} {t} --digests {b.memory}/L", before),
+            b.ours("holdfast, digests", f"{HOLDFAST} copy {source} {t} --digests {b.memory}/L", before),
             Contender(
                 "qemu-img -m16 -W", f"qemu-img convert -f qcow2 -O qcow2 -m16 -W {source} {t} && sync {t}", before
             ),
@@ -285,7 +305,7 @@ def nbd_to_nbd(b: Bench) -> dict[str, object]:
     with exported(source, "qcow2", Path(tempfile.gettempdir()) / f"hfb{os.getpid()}", "--read-only") as from_url:
         found = compare(
             [
-                Contender(
+                b.ours(
                     "holdfast, digests",
                     f"rm -f {b.memory}/L; {HOLDFAST} copy '{from_url}' '{url}' --digests {b.memory}/L",
                     before,
@@ -328,7 +348,7 @@ def incremental(b: Bench) -> dict[str, object]:
     t = f / "t.raw"
     found = compare(
         [
-            Contender("holdfast", f"{HOLDFAST} copy {b.v2} {t} --base {f}/L", _reset(b, f, ("baseL", "L"))),
+            b.ours("holdfast", f"{HOLDFAST} copy {b.v2} {t} --base {f}/L", _reset(b, f, ("baseL", "L"))),
             Contender("bare loop", f"{BARE} incremental {b.v2} {t} {f}/table", _reset(b, f, ("base.table", "table"))),
             Contender("only reading", f"{BARE} read {b.v2}", lambda: b.warm(b.v2)),
             Contender(
@@ -339,7 +359,7 @@ def incremental(b: Bench) -> dict[str, object]:
     )
     rsync = compare(
         [
-            Contender("holdfast", f"{HOLDFAST} copy {b.v2} {t} --base {f}/L", _reset(b, f, ("baseL", "L"))),
+            b.ours("holdfast", f"{HOLDFAST} copy {b.v2} {t} --base {f}/L", _reset(b, f, ("baseL", "L"))),
             Contender("rsync", f"rsync --inplace --no-whole-file -I {b.v2} {t}", _reset(b, f)),
         ],
         min(2, b.rounds),
@@ -347,18 +367,14 @@ def incremental(b: Bench) -> dict[str, object]:
     found["rsync"] = rsync["rsync"]
     _empty(f)
     ours = found["holdfast"]
-    startup = _startup_s()
     return {
         "outcomes": found,
-        "ratio": round(ours.ratio_to(found["bare loop"]), 2),
-        "against": "bare loop",
+        **against(found, "holdfast", "bare loop"),
         "by reading": round(ours.ratio_to(found["only reading"]), 2),
-        "coriolis by ours": round(1 / ours.ratio_to(found["work-alike of Coriolis"]), 1),
+        "Coriolis by ours": round(1 / ours.ratio_to(found["work-alike of Coriolis"]), 1),
+        "Coriolis by ours, CPU": round(1 / ours.cpu_ratio_to(found["work-alike of Coriolis"]), 1),
         "rsync by ours": round(1 / rsync["holdfast"].ratio_to(rsync["rsync"]), 1),
-        "start-up s": startup,
-        "ratio without start-up": round(
-            statistics.median((a - startup) / b for a, b in zip(ours.wall_s, found["bare loop"].wall_s, strict=True)), 2
-        ),
+        "rsync by ours, CPU": round(1 / rsync["holdfast"].cpu_ratio_to(rsync["rsync"]), 1),
     }
 
 
@@ -372,7 +388,7 @@ def tracked(b: Bench) -> dict[str, object]:
     changed = b.input / "changed.json"
     found = compare(
         [
-            Contender(
+            b.ours(
                 "holdfast",
                 f"{HOLDFAST} copy {b.v2} {f}/t.raw --base {f}/L --changed {changed}",
                 _reset(b, f, ("baseL", "L")),
@@ -382,21 +398,7 @@ def tracked(b: Bench) -> dict[str, object]:
         b.rounds,
     )
     _empty(f)
-    startup = _startup_s()
-    ours, bare = found["holdfast"], found["bare loop"]
-    return {
-        "outcomes": found,
-        "ratio": round(ours.ratio_to(bare), 2),
-        "against": "bare loop",
-        "start-up s": startup,
-        "ratio without start-up": round(
-            statistics.median((a - startup) / b for a, b in zip(ours.wall_s, bare.wall_s, strict=True)), 2
-        ),
-    }
-
-
-def _startup_s() -> float:
-    return round(statistics.median(run(f"{HOLDFAST} digest --help")[0] for _ in range(5)), 2)
+    return {"outcomes": found, **against(found, "holdfast", "bare loop")}
 
 
 def startup(b: Bench) -> dict[str, object]:
@@ -442,8 +444,7 @@ def huge_disk(b: Bench) -> dict[str, object]:
     _empty(f)
     return {
         "outcomes": found,
-        "ratio": round(found["1 TiB"].ratio_to(found["64 GiB"]), 2),
-        "against": "64 GiB",
+        **against(found, "1 TiB", "64 GiB"),
         "largest resident MB": round(rss),
         "list of 1 TiB, MB": round(listed / 1e6),
     }
@@ -454,7 +455,7 @@ def vhd_file(b: Bench) -> dict[str, object]:
     before = b.clear(b.memory, b.v1)
     found = compare(
         [
-            Contender("fixed VHD", f"{HOLDFAST} convert {b.v1} {b.memory}/t.vhd --format vhd-fixed", before),
+            b.ours("fixed VHD", f"{HOLDFAST} convert {b.v1} {b.memory}/t.vhd --format vhd-fixed", before),
             Contender("raw copy", f"{HOLDFAST} convert {b.v1} {b.memory}/t.raw --format raw", before),
         ],
         b.rounds,
@@ -561,7 +562,6 @@ def main() -> None:
     parser.add_argument("--gib", type=float, default=8)
     parser.add_argument("--data-mib", type=int, default=2900)
     told = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     bench = Bench(told.folder, told.rounds, told.gib, told.data_mib)
     try:
         for name in told.only.split(","):
@@ -569,6 +569,7 @@ def main() -> None:
             found = case(bench)
             outcomes = found.pop("outcomes", {})
             assert isinstance(outcomes, dict)
+            results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}  # others may have added theirs
             results[name] = {
                 "what": (case.__doc__ or "").strip(),
                 "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
