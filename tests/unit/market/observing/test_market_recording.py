@@ -8,14 +8,18 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import func, select, text
 
 from holdfast.core.clock import ManualClock
 from holdfast.market.deciding.candidates import Place
+from holdfast.market.deciding.context import ContextStates
 from holdfast.market.deciding.decision import Action, Moment, NodeWishes, decide
 from holdfast.market.deciding.signals import EVICTION_BAND, PLACEMENT_SCORE
 from holdfast.market.deciding.sizes import PriceBook, Qualified, Quota, Size
+from holdfast.market.deciding.state import MarketStates
+from holdfast.market.observing.contexts import context_now
 from holdfast.market.observing.folding import Kind
 from holdfast.market.observing.loading import blocks_now, candidates_of, load_seen
 from holdfast.market.observing.measuring import measured_signals
@@ -352,6 +356,36 @@ def test_decision_is_made_from_what_was_recorded(database: Database, clock: Manu
         (e4.name, "1"): "does-not-answer",
         (e4.name, "2"): "does-not-answer",
     }
+
+
+def test_context_of_the_last_day_is_put_together_again_from_the_history(database: Database, clock: ManualClock):
+    """Three markets probed each five minutes for 30 hours: what a replay would have kept in memory comes back."""
+    rng = np.random.default_rng(4)
+    markets = [D4, D4_ZONE_2, replace(D4, zone="3")]
+    up = np.array([True, True, True])
+    states = MarketStates.unseen(3)
+    told: list[tuple[np.ndarray, np.ndarray]] = []
+    with database.write() as session:
+        for _ in range(360):
+            up = up ^ (rng.random(3) < 0.03)
+            states.observe(up, 5.0)
+            told.append((up.copy(), states.age_min.copy()))
+            for market, answer in zip(markets, up, strict=True):
+                looked(session, market, Kind.PROBE, clock.now(), bool(answer))
+            last = clock.now()
+            clock.advance(300)
+    kept = ContextStates(["lab/westeurope"] * 3, 5.0)
+    for answers, ages in told[-288:]:
+        kept.observe(answers, ages)
+
+    with database.read() as session:
+        found = context_now(session, [*markets, replace(D4, zone="4")], last)
+        later = context_now(session, markets, last + timedelta(hours=3))
+
+    assert found[:3] == pytest.approx(kept.per_hour)
+    assert (kept.per_hour > 0).all()
+    assert found[3] == 0.0  # nobody asked it
+    assert later.tolist() == [0.0, 0.0, 0.0]  # nobody has asked for hours
 
 
 def test_purge_forgets_by_age_and_keeps_the_price_that_still_holds(database: Database, clock: ManualClock):
