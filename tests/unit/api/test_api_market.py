@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from holdfast.cli.market import HistoryWish, MarketSources, app
 from holdfast.clouds.errors import QuotaExceeded
 from holdfast.clouds.protocols import Power, Price
+from holdfast.core.clock import format_utc
 from holdfast.market.observing.tables import EndRow, LookRow, MarketRow, PriceRow
 from unit.api.api_rig import ApiRig, api_rigs
 
@@ -228,3 +229,18 @@ def test_price_that_nobody_knows_is_empty_and_never_nought(rig: ApiRig):
     rig.imported()
 
     assert {row["price"] for row in history(rig)} == {""}
+
+
+def test_history_older_than_four_hundred_days_is_purged_by_the_server_itself(rig: ApiRig):
+    rig.cloud.add_machine()
+    rig.imported()
+    began = rig.clock.now()
+    rig.engine.advance(20)
+    assert history(rig)[0]["time"] < format_utc(began)
+
+    rig.engine.advance(401 * 86400)
+    rig.engine.advance(86400)
+
+    rows = history(rig)
+    assert rows
+    assert all(row["time"] > format_utc(began) for row in rows)

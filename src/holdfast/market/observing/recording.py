@@ -227,7 +227,7 @@ def _ended(
             select(WordRow).where(WordRow.market == row.id, WordRow.at > at - WORDS_HOLD).order_by(WordRow.at)
         )
     }
-    price = session.scalar(
+    price = session.scalar(  # Linux's: which system ran there is not known here, and the discount hardly differs
         select(PriceRow.usd_per_hour)
         .where(PriceRow.key == price_key(row.cloud, row.region, row.size, "linux", row.spot), PriceRow.at <= at)
         .order_by(PriceRow.at.desc())
