@@ -29,5 +29,6 @@ def make_app(house: House) -> FastAPI:
     for one in (health, clouds, machines, imports, nodes, operations, market, tokens):
         app.include_router(one.router)
     app.include_router(spot.router)
+    app.include_router(spot.elsewhere)  # after it: it takes what is left
     add_handlers(app)
     return app

@@ -82,6 +82,8 @@ def _answer(request: Request, error: HoldfastError, status: int | None = None) -
 
 def _of_validation(errors: Sequence[Any]) -> InvalidInput:
     """The first wrong field, and all of them in the details. What was sent is not repeated: it may be a secret."""
+    if any(one.get("type") == "json_invalid" for one in errors):
+        return InvalidInput(field="body", problem="is not JSON")
     listed = [{"field": ".".join(str(part) for part in one["loc"]), "problem": one["msg"]} for one in errors]
     first = listed[0] if listed else {"field": "body", "problem": "cannot be read"}
     return InvalidInput(field=first["field"], problem=first["problem"], problems=listed)

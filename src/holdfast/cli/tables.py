@@ -130,6 +130,8 @@ def node(one: dict[str, Any]) -> RenderableType:
         ("addresses", " ".join(filter(None, (one["private_ip"], one["public_ip"]))) or "-"),
         ("import", one.get("import_id") or "-"),
     ]
+    if one["reason"] == "EVICTED":
+        rows.insert(1, ("", "deallocated: evicted, or by somebody in Azure, which does not tell the two apart"))
     return Group(Text(f"{one['id']}  {one['name']}", style="bold"), _card(rows))
 
 

@@ -104,6 +104,43 @@ def test_body_that_is_no_import_is_refused_in_the_envelope(rig: ApiRig) -> None:
         assert answer.json()["response"]["errors"][0]["code"] == "input.invalid"
 
 
+@pytest.mark.parametrize("content", [b"{bad", b""])
+def test_body_that_is_no_json_is_told_as_such(rig: ApiRig, content: bytes) -> None:
+    answer = rig.client.post(f"{N}/import", content=content, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 400
+    assert [(one["code"], one["field"]) for one in answer.json()["response"]["errors"]] == [("input.invalid", "body")]
+
+
+def test_calls_of_spots_azure_api_beside_the_nodes_are_refused_by_name_too(rig: ApiRig) -> None:
+    answer = rig.client.post("/azure/compute/vm/signal", json={})
+
+    assert answer.status_code == 400
+    [error] = answer.json()["response"]["errors"]
+    assert error["code"] == "CALL_NOT_SUPPORTED_YET"
+    assert "/azure/compute/vm/signal" in error["message"]
+    assert rig.as_(None).post("/azure/compute/vm/signal", json={}).status_code == 401
+
+
+def test_messages_are_whole_sentences(rig: ApiRig) -> None:
+    rig.cloud.add_machine()
+
+    [error] = refused(rig, drainingTimeout=1801)
+
+    assert "1800. Correct " in error["message"]
+
+
+def test_warning_about_the_retention_is_no_reason_of_a_rollback(rig: ApiRig) -> None:
+    rig.cloud.add_machine()
+    begun = begin(rig, resourcesRetentionTime=5)
+
+    [status] = rig.client.get(f"{N}/{begun['node']['id']}/status").json()["response"]["items"]
+    [about] = rig.client.get(f"{N}/import/{begun['statefulImportId']}/status").json()["response"]["items"]
+
+    assert "rollbackReason" not in status
+    assert "kept for 24 h" in about["stateDescription"]
+
+
 def test_skeletons_of_terraform_are_tolerated(rig: ApiRig) -> None:
     rig.cloud.add_machine()
     node = {

@@ -13,15 +13,16 @@ from starlette.responses import JSONResponse
 from holdfast.core.clock import format_utc
 from holdfast.core.errors import HoldfastError
 
-__all__ = ["NODE", "PREFIX", "STATUS", "answer", "is_spot", "refused"]
+__all__ = ["NODE", "PREFIX", "ROOT", "STATUS", "answer", "is_spot", "refused"]
 
-PREFIX = "/azure/compute/statefulNode"
+ROOT = "/azure"  # of everything that Spot's clients call for Azure
+PREFIX = f"{ROOT}/compute/statefulNode"
 NODE = "spotinst:azure:statefulNode"
 STATUS = "spotinst:azure:statefulNode:status"
 
 
 def is_spot(path: str) -> bool:
-    return path == PREFIX or path.startswith(PREFIX + "/")
+    return path.startswith(ROOT + "/")
 
 
 def answer(request: Request, kind: str, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -50,12 +51,17 @@ def refused(request: Request, error: HoldfastError) -> JSONResponse:
 def _errors(error: HoldfastError) -> Iterator[dict[str, Any]]:
     """One for each refusal. Text and remedy in one message: these clients show nothing else."""
     for listed in error.details.get("refusals") or ():
-        yield _error(listed["code"], f"{listed['text']} {listed['remedy']}", listed.get("about"))
+        yield _error(listed["code"], _sentences(listed["text"], listed["remedy"]), listed.get("about"))
     for listed in error.details.get("problems") or ():
         code = listed.get("code", error.code)
         yield _error(code, f"{listed['field']}: {listed['problem']}", listed["field"])
     if not error.details.get("refusals") and not error.details.get("problems"):
-        yield _error(error.code, f"{error.message} {error.advice}", error.about)
+        yield _error(error.code, _sentences(error.message, error.advice), error.about)
+
+
+def _sentences(text: str, remedy: str) -> str:
+    stop = "" if text.endswith((".", "!", "?")) else "."
+    return f"{text}{stop} {remedy}"
 
 
 def _error(code: str, message: str, field: str | None) -> dict[str, Any]:

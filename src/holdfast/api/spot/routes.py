@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy import select
 
 from holdfast.api.access import Caller, Operator, TheHouse, Viewer, caller_of
-from holdfast.api.spot.envelope import NODE, PREFIX, STATUS, answer
+from holdfast.api.spot.envelope import NODE, PREFIX, ROOT, STATUS, answer
 from holdfast.api.spot.reading import Asked, read_import
 from holdfast.api.spot.showing import import_item, import_status_item, node_item, status_item
 from holdfast.clouds.errors import NoCloud
@@ -21,15 +21,17 @@ from holdfast.nodes.records import NodeMissing, the_node, the_nodes
 from holdfast.nodes.spec.errors import SpecRefused
 from holdfast.wiring import House
 
-__all__ = ["router"]
+__all__ = ["elsewhere", "router"]
 
 log = logging.getLogger("holdfast.spot")
 
 router = APIRouter(prefix=PREFIX, tags=["spot"])
+elsewhere = APIRouter(prefix=ROOT)  # the signals of machines, the Elastigroup …
 
 _IMPORT = "spotinst:azure:stateful:import:node"
 _IMPORT_STATUS = "spotinst:stateful:import:node"
 _NODE_PATH = "statefulNodeImport.node"
+_VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class CallNotSupportedYet(HoldfastError):
@@ -160,13 +162,11 @@ def get_status(request: Request, node_id: str, house: TheHouse, caller: Viewer) 
     return answer(request, STATUS, [status_item(row, about)])
 
 
-@router.api_route(
-    "{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False,
-    dependencies=[Depends(caller_of)],
-)  # fmt: skip
+@router.api_route("{rest:path}", methods=_VERBS, include_in_schema=False, dependencies=[Depends(caller_of)])
+@elsewhere.api_route("/{rest:path}", methods=_VERBS, include_in_schema=False, dependencies=[Depends(caller_of)])
 def not_served(request: Request, rest: str) -> dict[str, Any]:
     """Refused by name rather than with a bare 404, which these clients cannot read."""
-    raise CallNotSupportedYet(method=request.method, path=PREFIX + rest)
+    raise CallNotSupportedYet(method=request.method, path=request.url.path)
 
 
 def _cloud(house: House, caller: Caller, account: str | None) -> str:

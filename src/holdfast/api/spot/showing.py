@@ -41,7 +41,7 @@ def status_item(row: NodeRow, about: ImportRow | None) -> dict[str, Any]:
         "zone": row.zone,
         "lifecycle": lifecycle,
         "lifeCycle": lifecycle,
-        "rollbackReason": _words(about) if about is not None and row.state == NodeState.IMPORTING.value else None,
+        "rollbackReason": _failure(about) if about is not None and row.state == NodeState.IMPORTING.value else None,
         "errorReason": row.reason if failed else None,
         "privateIp": row.private_ip,
         "publicIp": row.public_ip,
@@ -78,9 +78,9 @@ def import_status_item(row: ImportRow) -> dict[str, Any]:
 
 
 def _words(row: ImportRow) -> str | None:
-    told = [*(row.warnings or [])]
-    if row.error:
-        told.append(f"{row.error['code']}: {row.error['text']}")
-    if row.attention:
-        told.append(row.attention)
-    return " ".join(told) or None
+    told = [*(row.warnings or []), _failure(row), row.attention]
+    return " ".join(filter(None, told)) or None
+
+
+def _failure(row: ImportRow) -> str | None:
+    return f"{row.error['code']}: {row.error['text']}" if row.error else None
