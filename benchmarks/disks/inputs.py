@@ -16,6 +16,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from holdfast.disks.readers.rawfile import hole_map
+
 MIB = 1024 * 1024
 _TREES = ("/usr/lib", "/usr/bin", "/usr/share", "/work/main/.venv")
 
@@ -109,16 +111,10 @@ def make_second(first: Path, second: Path, changed_path: Path, seed: int, change
 
 def _data_extents(path: Path) -> list[tuple[int, int]]:
     fd = os.open(path, os.O_RDONLY)
-    size, at, found = os.fstat(fd).st_size, 0, []
-    while at < size:
-        try:
-            start = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError:
-            break
-        at = os.lseek(fd, start, os.SEEK_HOLE)
-        found.append((start, at))
-    os.close(fd)
-    return found
+    try:
+        return [(e.start, e.end) for e in hole_map(fd, 0, os.fstat(fd).st_size)]
+    finally:
+        os.close(fd)
 
 
 def make(folder: Path, gib: float = 8, data_mib: int = 2900, seed: int = 1) -> None:

@@ -82,20 +82,6 @@ class Bench:
                     at += os.preadv(fd, [buffer], at)
             os.close(fd)
 
-    def warm_extents(self, path: Path) -> None:
-        """Into the cache without its holes, for huge disks."""
-        fd = os.open(path, os.O_RDONLY)
-        at, size = 0, os.fstat(fd).st_size
-        while at < size:
-            try:
-                at = os.lseek(fd, at, os.SEEK_DATA)
-            except OSError:
-                break
-            end = os.lseek(fd, at, os.SEEK_HOLE)
-            os.posix_fadvise(fd, at, end - at, os.POSIX_FADV_WILLNEED)
-            at = end
-        os.close(fd)
-
     def cold(self, *paths: Path) -> None:
         for path in paths:
             fd = os.open(path, os.O_RDONLY)
@@ -435,7 +421,7 @@ def huge_disk(b: Bench) -> dict[str, object]:
             with open(t, "wb") as file:
                 file.truncate(size)
             os.sync()
-            b.warm_extents(s)
+            b.warm(s)
 
         contenders.append(Contender(name, f"{HOLDFAST} copy {s} {t} --base {stem} --changed {f}/c{size}.json", before))
     found = compare(contenders, b.rounds)
