@@ -188,7 +188,7 @@ def open_house(around: Surroundings, *, settings: Settings | None = None) -> Hou
     with database.write() as session:
         owner = ensure_installation(session, clock.now()).owner
     clouds = Clouds(database, vault, clock)
-    services = Services(database, clock, owner, clouds.open)
+    services = Services(database, clock, owner, clouds.open, checks_clock=around.test_clock is None)
     alone = database.dialect == "sqlite"  # several servers may share one PostgreSQL, each on a home of its own
     engine = DbosEngine(
         database,

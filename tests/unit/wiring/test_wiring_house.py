@@ -67,6 +67,17 @@ def test_broken_server_file_is_no_server(tmp_path: Path) -> None:
     assert ServerFile.read(tmp_path) is None
 
 
+@pytest.mark.parametrize("clock", [None, "clock.json"])
+def test_only_a_server_on_a_test_clock_deletes_while_its_clock_and_the_clouds_differ(
+    tmp_path: Path, clock: str | None
+) -> None:
+    house = open_house(around(tmp_path).with_test_clock(tmp_path / clock if clock else None))
+    try:
+        assert house.services.checks_clock is (clock is None)
+    finally:
+        house.close()
+
+
 def test_test_clock_is_refused_for_a_cloud_that_is_not_on_this_machine(tmp_path: Path) -> None:
     house = open_house(around(tmp_path).with_test_clock(tmp_path / "clock.json"))
     house.clouds.add("lab", "azure", LOOPBACK)
