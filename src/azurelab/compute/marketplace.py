@@ -259,7 +259,7 @@ def _version_properties(image: MarketImage) -> dict[str, Any]:
         "hyperVGeneration": image.hyper_v_generation,
         "architecture": image.architecture,
         "replicaType": "Managed",
-        "disallowed": {"vmDiskType": "Unmanaged"},
+        "disallowed": {"vmDiskType": "Unmanaged" if image.hyper_v_generation == "V2" else "None"},
         "automaticOSUpgradeProperties": {"automaticOSUpgradeSupported": False},
         "imageDeprecationStatus": {"imageState": "Active"},
         "features": [{"name": "IsAcceleratedNetworkSupported", "value": "True"}],

@@ -35,6 +35,7 @@ def open_room(lab: Lab) -> Room:
             *listing.listing_routes(lab),
             *deployments.deployment_routes(lab),
             *tag_names.tag_name_routes(lab),
+            *storage.storage_routes(lab),
         ],
         scoped={
             "microsoft.resources/tags": tags.tags_endpoint(lab),

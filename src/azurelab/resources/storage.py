@@ -8,28 +8,36 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.context import Context
 from azurelab.arm.errors import ArmError
-from azurelab.arm.types import Field, Flavor, Lro, ResourceType, Verb
+from azurelab.arm.http import Call, Response
+from azurelab.arm.types import Field, Flavor, Lro, ResourceType, Route, Verb
 
-__all__ = ["ACCOUNTS"]
+if TYPE_CHECKING:
+    from azurelab.app import Lab
+
+__all__ = ["ACCOUNTS", "storage_routes"]
 
 _STORAGE = Flavor(provider="Microsoft.Storage", operations="operationstatuses", results="asyncoperations")
 _SERVICES = ("blob", "queue", "table", "file", "dfs", "web")
 
 
+def _name_trouble(name: str) -> str | None:
+    if 3 <= len(name) <= 24 and name.isalnum() and name == name.lower():
+        return None
+    return (
+        f"{name} is not a valid storage account name. Storage account name must be between 3 and 24 characters in "
+        f"length and use numbers and lower-case letters only."
+    )
+
+
 def _prepare(ctx: Context) -> None:
     account = ctx.resource
     name = account.name
-    if not (3 <= len(name) <= 24 and name.isalnum() and name == name.lower()):
-        raise ArmError(
-            400,
-            "AccountNameInvalid",
-            f"{name} is not a valid storage account name. Storage account name must be between 3 and 24 characters in "
-            f"length and use numbers and lower-case letters only.",
-        )
+    if trouble := _name_trouble(name):
+        raise ArmError(400, "AccountNameInvalid", trouble)
     p = account.properties
     kind = p.pop("accountType", None)  # of templates of 2015
     sku = account.doc.setdefault("sku", {"name": kind or "Standard_LRS"})
@@ -96,3 +104,23 @@ ACCOUNTS = ResourceType(
     body_error="InvalidRequestFormat",
     delete_order=80,
 )
+
+
+def storage_routes(lab: Lab) -> list[Route]:
+    def check_name(call: Call, params: dict[str, str]) -> Response:
+        name = str(call.object.get("name", ""))
+        if trouble := _name_trouble(name):
+            return Response(200, {"nameAvailable": False, "reason": "AccountNameInvalid", "message": trouble})
+        if any(r.name.lower() == name for r in lab.store.of_type(ACCOUNTS.name)):
+            told = f"The storage account named {name} is already taken."
+            return Response(200, {"nameAvailable": False, "reason": "AlreadyExists", "message": told})
+        return Response(200, {"nameAvailable": True})
+
+    return [
+        Route(
+            method="POST",
+            path="/subscriptions/{subscription}/providers/Microsoft.Storage/checkNameAvailability",
+            handle=check_name,
+            action="Microsoft.Storage/checknameavailability/read",
+        )
+    ]

@@ -32,6 +32,7 @@ def configure(lab: Lab, folder: Path) -> dict[str, str]:
         "endpoint_active_directory_graph_resource_id": base + "/",
         "endpoint_microsoft_graph_resource_id": base + "/",
         "endpoint_vm_image_alias_doc": base + "/metadata/aliases.json",
+        "suffix_storage_endpoint": "storage.azurelab",
         "subscription": lab.subscription,
     }
     with (folder / "clouds.config").open("w") as file:
