@@ -274,6 +274,13 @@ VERBS: dict[str, Verb] = {
                 kind=bool,
                 value=False,
             ),
+            Word(
+                "trust_backing",
+                "--trust-backing/--no-trust-backing",
+                "SOURCE is a qcow2 of your own: read its backing files, too.",
+                kind=bool,
+                value=False,
+            ),
             Word("limit_rate", "--limit-rate", "Bytes per second, such as 50M.", "SIZE"),
             _JSON,
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from holdfast.disks.errors import (
     ListMismatch,
     TargetHasContent,
 )
+from holdfast.disks.model.chain import chain_of
 from holdfast.disks.model.chunks import CHUNK_BYTES, ENTRIES_PER_PAGE, Geometry
 from holdfast.disks.model.extents import Extent, Kind
 from holdfast.disks.model.locator import Locator
@@ -43,7 +44,8 @@ __all__ = ["CopyJob", "Difference", "diff", "digest", "run_copy", "verify"]
 class CopyJob:
     """One copy. `digests`: write a list of the target's state here. `base`: the list of the state that the target
     holds; it is brought up to date. At most one of them. `verify`: none, sample or full; None: sample for remote
-    targets that keep a list, none for others. `chain`: the name of the source's state for the next run."""
+    targets that keep a list, none for others. `chain`: the name of the source's state for the next run.
+    `trust_backing`: a qcow2 source is the user's own, and its backing files may be read."""
 
     source: Locator
     target: Locator
@@ -54,6 +56,7 @@ class CopyJob:
     changes: ChangeList | None = None
     chain: str | None = None
     source_unchanged: bool = False
+    trust_backing: bool = False
     keep_cache: bool = False
     chunk_bytes: int = CHUNK_BYTES
     budget: Budget = field(default_factory=Budget)
@@ -75,11 +78,32 @@ def run_copy(
     if job.verify not in (None, "none") and job.digests is None and job.base is None:
         raise DiskUsage(field="verify", problem="verifying needs a digest list; add --digests LIST")
     require_writable(job.source, job.target)
-    reader = open_reader(job.source, Access(job.keep_cache, job.source_unchanged), job.renew_source)
+    access = Access(job.keep_cache, job.source_unchanged, job.trust_backing)
+    reader = open_reader(job.source, access, job.renew_source)
     try:
-        return _copy_from(reader, job, check, watcher, on_extent)
+        notes: list[str] = []
+        if job.trust_backing:
+            job, notes = _with_layers(reader, job)
+        report = _copy_from(reader, job, check, watcher, on_extent)
+        report.notes[:0] = notes
+        return report
     finally:
         reader.close()
+
+
+def _with_layers(reader: Reader, job: CopyJob) -> tuple[CopyJob, list[str]]:
+    """The job with what the source's top layer has changed, and what is to be said about its layers."""
+    from holdfast.disks.layers import LayeredReader, layer_changes
+
+    if not isinstance(reader, LayeredReader):
+        raise DiskUsage(field="trust-backing", problem="only a qcow2 file has backing files")
+    notes = [f"read through its backing file {layer.path} ({layer.format})" for layer in reader.layers[1:]]
+    if job.base is None or job.changes is not None:
+        return job, notes
+    changes, reason = layer_changes(reader)
+    if changes is None:
+        notes.append(f"{reason}: everything is read and compared")
+    return replace(job, changes=changes), notes
 
 
 def _copy_from(
@@ -165,7 +189,11 @@ def _next_chain(reader: Reader, job: CopyJob) -> str | None:
     """The name of the state that the target now holds: told by the caller, by the list of changes, by the source."""
     if job.chain is not None:
         return job.chain
-    return job.changes.now if job.changes is not None else reader.traits.chain
+    if job.changes is not None:
+        return job.changes.now
+    if reader.traits.chain is None and reader.traits.identity is not None:
+        return chain_of([(format_of(job.source), reader.traits.identity)])
+    return reader.traits.chain
 
 
 def _open_book(reader: Reader, job: CopyJob) -> Book | None:

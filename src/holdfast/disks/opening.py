@@ -37,10 +37,12 @@ _SUFFIXES = {
 
 @dataclass(frozen=True)
 class Access:
-    """How a source may be used. `unchanged`: the user vouches that a device is as the last run saw it."""
+    """How a source may be used. `unchanged`: the user vouches that a device is as the last run saw it.
+    `trust_backing`: it is the user's own layered disk, whose backing files may be read."""
 
     keep_cache: bool = False
     unchanged: bool = False
+    trust_backing: bool = False
 
 
 def format_of(locator: Locator) -> str:
@@ -91,6 +93,10 @@ def _open_image(path: str, kind: str, access: Access) -> Reader:
 
     if kind not in FILE_FORMATS:
         raise DiskUsage(field="format", problem=f"{kind} is no format that can be read; use one of {_listed_formats()}")
+    if access.trust_backing and kind == "qcow2":
+        from holdfast.disks.layers import open_layers
+
+        return open_layers(path)
     facts = require_safe(path, kind)
     if facts.format == "vhd" and facts.variant == "fixed":
         return RawFileReader(

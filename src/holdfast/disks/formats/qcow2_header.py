@@ -15,16 +15,16 @@ from operator import or_
 
 from holdfast.core.units import MIB
 from holdfast.disks.formats.facts import ImageFacts, Source
-from holdfast.disks.model.extents import Extent
+from holdfast.disks.model.extents import Extent, Kind
 
-__all__ = ["MAGIC", "Qcow2Header", "Qcow2Map", "inspect", "parse"]
+__all__ = ["MAGIC", "Qcow2Header", "Qcow2Map", "allocated", "backing_of", "inspect", "parse"]
 
 MAGIC = b"QFI\xfb"
 _DIRTY, _CORRUPT, _DATA_FILE, _COMPRESSION, _EXTENDED_L2 = 1, 2, 4, 8, 16
 _KNOWN_FEATURES = _DIRTY | _CORRUPT | _DATA_FILE | _COMPRESSION | _EXTENDED_L2
-_EXT_END, _EXT_DATA_FILE = 0, 0x44415441
+_EXT_END, _EXT_DATA_FILE, _EXT_BACKING_FORMAT = 0, 0x44415441, 0xE2792ACA
 _OFFSET_MASK = 0x00FFFFFFFFFFFE00
-_USED_ONCE, _ZERO_BIT = 1 << 63, 1
+_USED_ONCE, _COMPRESSED, _ZERO_BIT = 1 << 63, 1 << 62, 1
 _MOST_L1_BYTES = 32 * MIB  # QEMU's own limit
 
 
@@ -133,6 +133,57 @@ def _check_extensions(source: Source, header: Qcow2Header, facts: ImageFacts) ->
     facts.suspect("torn", "too many header extensions")
 
 
+def backing_of(source: Source, header: Qcow2Header) -> tuple[str, str | None] | None:
+    """The name of the backing file and its declared format, as the image writes them; None if it has none."""
+    if not header.backing_offset:
+        return None
+    name = source.at(header.backing_offset, min(header.backing_size, 1023)).decode(errors="surrogateescape")
+    at, end = header.header_bytes, header.cluster_bytes
+    for _ in range(64):
+        raw = source.at(at, 8)
+        if at + 8 > end or len(raw) < 8:
+            break
+        kind, size = struct.unpack(">II", raw)
+        if kind == _EXT_END:
+            break
+        if kind == _EXT_BACKING_FORMAT:
+            return name, source.at(at + 8, min(size, 64)).decode(errors="replace")
+        at += 8 + (size + 7) // 8 * 8
+    return name, None
+
+
+def allocated(source: Source, header: Qcow2Header) -> Iterator[Extent] | None:
+    """Guest ranges that this file itself decides, data or zeros; all others show what lies below it.
+
+    None where clusters are accounted for in parts (extended L2). May reach past the disk's end by part of a cluster.
+    """
+    if header.features & _EXTENDED_L2:
+        return None
+    return _allocated(Qcow2Map(source, header), header)
+
+
+def _allocated(mapping: Qcow2Map, header: Qcow2Header) -> Iterator[Extent]:
+    cluster, per_table = header.cluster_bytes, header.cluster_bytes // 8
+    zero_bit = _ZERO_BIT if header.version >= 3 else 0
+    held: Extent | None = None
+    for number in range(header.l1_entries):
+        table = mapping.table(number)
+        for index, entry in zip(compress(range(len(table)), table), filter(None, table), strict=True):
+            zero = not entry & _COMPRESSED and entry & zero_bit
+            if not zero and not entry & (_COMPRESSED | _OFFSET_MASK):
+                continue
+            kind = Kind.ZERO if zero else Kind.DATA
+            start = (number * per_table + index) * cluster
+            if held is not None and held.end == start and held.kind is kind:
+                held = Extent(held.start, start + cluster, kind)
+                continue
+            if held is not None:
+                yield held
+            held = Extent(start, start + cluster, kind)
+    if held is not None:
+        yield held
+
+
 def _check_tables(source: Source, header: Qcow2Header, facts: ImageFacts) -> None:
     """L1 must cover the disk, lie in the file and name each L2 table once; all pointers must lie in the file."""
     cluster = header.cluster_bytes
@@ -195,7 +246,7 @@ class Qcow2Map:
         limit = _rounded(self._source.size_bytes, self._cluster)
         used = 0
         for number in range(len(self._l1)):
-            entries = list(filter(None, self._table(number)))
+            entries = list(filter(None, self.table(number)))
             if not entries:
                 continue
             every = reduce(or_, entries)
@@ -214,7 +265,8 @@ class Qcow2Map:
                 return False
         return used * self._cluster <= limit
 
-    def _table(self, number: int) -> array[int]:
+    def table(self, number: int) -> array[int]:
+        """A table of the second level; empty where there is none."""
         offset = self._l1[number] if number < len(self._l1) else 0
         table: array[int] = array("Q")
         if offset:
@@ -227,7 +279,7 @@ class Qcow2Map:
         cluster, per_table = self._cluster, self._per_l2 * self._cluster
         held: tuple[int, int, int] | None = None  # guest start, guest end, host start
         for number in range(start // per_table, -(-end // per_table)):
-            table = self._table(number)
+            table = self.table(number)
             if not table:
                 continue
             base = number * per_table

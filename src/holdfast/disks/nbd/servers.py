@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,39 @@ def tool(name: str, purpose: str) -> str:
     return path
 
 
-class ImageServer:
-    """One image served under a socket until `stop`. The child ends with us, however we end."""
+def _node(path: str, format_: str) -> dict[str, Any]:
+    return {
+        "driver": QEMU_DRIVERS[format_],
+        "file": {"driver": "file", "filename": path, "locking": "auto"},
+    }
 
-    def __init__(self, path: str, format_: str, *, writable: bool, lanes: int = 32, size_bytes: int = 0) -> None:
+
+class ImageServer:
+    """One image served under a socket until `stop`. The child ends with us, however we end.
+
+    `backing`: the layers under a qcow2, top first, as (path, format), found and inspected by the caller. Without them
+    QEMU is told that there are none, whatever the image says.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        format_: str,
+        *,
+        writable: bool,
+        lanes: int = 32,
+        size_bytes: int = 0,
+        backing: Sequence[tuple[str, str]] = (),
+    ) -> None:
         self._folder = tempfile.mkdtemp(prefix="holdfast-nbd-")
         self.socket_path = str(Path(self._folder) / "s")
         real = str(Path(path).resolve())
-        node: dict[str, Any] = {
-            "driver": QEMU_DRIVERS[format_],
-            "file": {"driver": "file", "filename": real, "locking": "auto"},
-        }
-        if format_ == "qcow2":
-            node["backing"] = None
+        layers = [(real, format_), *((str(Path(name).resolve()), kind) for name, kind in backing)]
+        node: dict[str, Any] | None = None
+        for name, kind in reversed(layers):
+            below, node = node, _node(name, kind)
+            if kind == "qcow2":
+                node["backing"] = below
         command = [
             tool("qemu-nbd", f"{format_} images"),
             "--persistent",
@@ -55,7 +76,7 @@ class ImageServer:
         ]
         told = {
             "parent": os.getpid(),
-            "read": [real],
+            "read": [name for name, _ in layers],
             "write": [self._folder, *([real] if writable else [])],
             "cpu_s": 3600 + (size_bytes or Path(path).stat().st_size) // (16 * MIB),
             "memory_bytes": 8 * GIB,
