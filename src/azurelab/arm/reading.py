@@ -75,6 +75,8 @@ def list_all(arm: Arm, ctx: Context, call: Call) -> Response:
         if "subscription" not in rtype.list_scopes:
             raise _not_listed(rtype.name)
         found = arm.lab.store.of_type(rtype.name, rid.scope)
+    if rtype.listed is not None:
+        found = [r for r in found if rtype.listed(ctx, r)]
     headers: dict[str, str] = {}
     arm.lab.throttle.spend(call, rtype.list_bucket or rtype.read_bucket, headers)
     return page(arm, call, found, lambda r: arm.view(ctx, r), headers)

@@ -227,6 +227,8 @@ class ResourceType:
     """Ids that a document refers to; `store.referring(id)` finds it by them, which makes back-references cheap."""
     delete_missing: int = 204
     """DELETE of what is not there."""
+    listed: Callable[[Context, Resource], bool] | None = None
+    """Whether LIST shows a resource: what the type's own `$filter` asks for."""
     list_scopes: frozenset[str] = frozenset({"group", "subscription"})
     in_resources_list: bool = True
     """Shown by GET /resources (top-level, tracked resources)."""

@@ -13,7 +13,7 @@ from azurelab.arm.context import Context
 from azurelab.arm.store import Resource, clone
 from azurelab.network.errors import NetworkError
 
-__all__ = ["absorb", "decorate", "embedded", "format_error", "reference", "referenced"]
+__all__ = ["absorb", "decorate", "embedded", "format_error", "reference", "referenced", "shown_reference"]
 
 Complete = Callable[[Context, Resource, Resource | None], None]
 
@@ -137,3 +137,10 @@ def referenced(ctx: Context, resource_id: str, by: str) -> Resource:
             f"resource exists, and that both resources are in the same region.",
         )
     return found
+
+
+def shown_reference(ctx: Context, owner: Resource, entry: dict[str, Any], word: str) -> dict[str, Any]:
+    """A back-reference to a part of `owner`: its id alone, or the whole part under `$expand=…word`."""
+    if word.lower() not in ctx.query.get("$expand", "").lower():
+        return {"id": entry["id"]}
+    return {**clone(entry), "etag": ctx.lab.arm.etag(ctx.lab.arm.types[owner.type.lower()], owner)}

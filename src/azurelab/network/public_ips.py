@@ -13,6 +13,7 @@ from azurelab.arm.types import NETWORK, Etags, Field, Lro, ResourceType, Verb
 from azurelab.network.addresses import FIRST_PUBLIC, LAST_PUBLIC, next_public
 from azurelab.network.errors import NetworkError
 from azurelab.network.fields import PUBLIC_IP
+from azurelab.network.parts import shown_reference
 from azurelab.network.spelling import SPELLING
 
 __all__ = ["PIP_TYPE", "TYPES", "give_address", "take_address", "user_of"]
@@ -112,7 +113,12 @@ def _view(ctx: Context, pip: Resource) -> dict[str, Any]:
     holder = user_of(ctx.store, pip.id)
     if holder is None:
         return pip.doc
-    return {**pip.doc, "properties": {**pip.properties, "ipConfiguration": {"id": holder}}}
+    owner = ctx.store.get(holder.rsplit("/", 2)[0])
+    word = holder.rsplit("/", 2)[1]
+    parts = owner.properties.get(word) or () if owner is not None else ()
+    part = next((p for p in parts if str(p["id"]).lower() == holder.lower()), {"id": holder})
+    shown = shown_reference(ctx, owner, part, "ipConfiguration") if owner is not None else {"id": holder}
+    return {**pip.doc, "properties": {**pip.properties, "ipConfiguration": shown}}
 
 
 def _refuse_used(ctx: Context) -> None:

@@ -11,7 +11,7 @@ from azurelab.arm.types import NETWORK, Etags, Lro, ResourceType, Verb
 from azurelab.network.addresses import parse_prefix
 from azurelab.network.errors import NetworkError
 from azurelab.network.fields import NETWORK_OF, PEERING, SUBNET
-from azurelab.network.parts import absorb, embedded, format_error, reference, referenced
+from azurelab.network.parts import absorb, embedded, format_error, reference, referenced, shown_reference
 from azurelab.network.spelling import SPELLING
 
 __all__ = ["PEERING_TYPE", "SUBNET_TYPE", "TYPES", "VNET_TYPE", "prefixes_of"]
@@ -175,7 +175,7 @@ def _subnet_may_go(ctx: Context, subnet: Resource) -> None:
         )
 
 
-def _ip_configurations(ctx: Context, subnet: Resource) -> list[dict[str, str]]:
+def _ip_configurations(ctx: Context, subnet: Resource) -> list[dict[str, Any]]:
     """Who has an address here: cards' IP configurations and load balancers' frontends."""
     found = []
     for user in ctx.store.referring(subnet.id):
@@ -183,7 +183,7 @@ def _ip_configurations(ctx: Context, subnet: Resource) -> list[dict[str, str]]:
             for config in user.properties.get(word) or ():
                 at = (config["properties"].get("subnet") or {}).get("id", "")
                 if at.lower() == subnet.key:
-                    found.append({"id": config["id"]})
+                    found.append(shown_reference(ctx, user, config, "ipConfigurations"))
     return found
 
 

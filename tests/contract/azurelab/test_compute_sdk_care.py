@@ -167,3 +167,13 @@ def test_a_card_that_a_deallocated_machine_lets_go_keeps_its_hardware_address(la
     assert after.virtual_machine is None
     assert after.mac_address == before.mac_address
     assert after.mac_address.startswith("00-0D-3A")
+
+
+def test_machines_of_a_scale_set_are_listed_by_its_filter(lab: SdkLab, http: httpx.Client) -> None:
+    path = lab.id_of("Microsoft.Compute/virtualMachines", "")[:-1]
+
+    none = http.get(path, params={**VERSION, "$filter": "'virtualMachineScaleSet/id' eq '/subscriptions/s/x'"})
+    wrong = http.get(path, params={**VERSION, "$filter": "name eq 'vm'"})
+
+    assert none.json()["value"] == []
+    assert wrong.status_code == 400

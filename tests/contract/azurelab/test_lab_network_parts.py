@@ -202,3 +202,19 @@ def test_subnets_complete_delegations_and_service_endpoints(clients: Any) -> Non
     assert shown["serviceEndpoints"][0] == {
         "service": "Microsoft.Storage", "provisioningState": "Succeeded", "locations": ["*"],
     }  # fmt: skip
+
+
+def test_back_references_are_whole_where_a_client_expands_them(clients: Any) -> None:
+    pip = _put(clients, f"{_net(clients)}/publicIPAddresses/p", {})["id"]
+    card = _card(clients, publicIPAddress={"id": pip})
+    subnet = f"{_net(clients)}/virtualNetworks/net/subnets/s"
+
+    plain = clients.call("GET", subnet).json()["properties"]["ipConfigurations"]
+    whole = clients.call("GET", f"{subnet}?$expand=ipConfigurations").json()["properties"]["ipConfigurations"]
+    network = clients.call("GET", f"{_net(clients)}/virtualNetworks/net?$expand=subnets/ipConfigurations").json()
+    address = clients.call("GET", f"{pip}?$expand=ipConfiguration/subnet").json()["properties"]["ipConfiguration"]
+
+    assert plain == [{"id": f"{card}/ipConfigurations/c"}]
+    assert whole[0]["properties"]["privateIPAddress"] == "10.0.0.4"
+    assert network["properties"]["subnets"][0]["properties"]["ipConfigurations"] == whole
+    assert address["properties"]["subnet"]["id"].endswith("/subnets/s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from azurelab.arm.errors import ArmError, not_found
@@ -67,6 +68,21 @@ def _missing(ctx: Context) -> Exception:
     return not_found(ctx.id.named(), ctx.id.group)
 
 
+_SCALE_SET = re.compile(r"^'?virtualMachineScaleSet/id'?\s+eq\s+'([^']*)'$", re.IGNORECASE)
+
+
+def _listed(ctx: Context, vm: Resource) -> bool:
+    """The one `$filter` of machines: those of a scale set."""
+    text = ctx.query.get("$filter", "").strip()
+    if not text:
+        return True
+    wanted = _SCALE_SET.match(text)
+    if wanted is None:
+        raise ArmError(400, "BadRequest", f"The filter '{text}' is not supported.", target="$filter")  # (unverified)
+    held = str((vm.properties.get("virtualMachineScaleSet") or {}).get("id", ""))
+    return held.lower() == wanted.group(1).lower()
+
+
 def _refs(vm: Resource) -> list[str]:
     return [*(disk_id for _, disk_id in held_disks(vm)), *card_ids(vm.properties)]
 
@@ -123,6 +139,7 @@ VIRTUAL_MACHINES_TYPE = ResourceType(
     view=view,
     refs=_refs,
     missing=_missing,
+    listed=_listed,
     read_bucket="LowCostGet",
     list_bucket="HighCostGet",
     delete_order=10,
