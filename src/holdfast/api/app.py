@@ -9,6 +9,7 @@ from fastapi import FastAPI
 import holdfast
 from holdfast.api import clouds, health, imports, machines, market, nodes, operations, tokens
 from holdfast.api.problems import add_handlers
+from holdfast.api.schemas import describe_answers
 from holdfast.api.spot import routes as spot
 from holdfast.wiring import House
 
@@ -31,4 +32,5 @@ def make_app(house: House) -> FastAPI:
     app.include_router(spot.router)
     app.include_router(spot.elsewhere)  # after it: it takes what is left
     add_handlers(app)
+    describe_answers(app)
     return app
