@@ -211,6 +211,31 @@ def test_errors_of_a_server_are_raised_and_the_repeat_finishes(tmp_path: Path, k
 
 
 @needs_nbdkit
+@pytest.mark.parametrize("kind", ["pwrite", "pread", "zero"])
+def test_server_that_fails_now_and_then_is_gone_on_with_until_equal(tmp_path: Path, kind: str) -> None:
+    source, target, digests = sample(tmp_path, 40 * MIB, 5), tmp_path / "t.raw", str(tmp_path / "L")
+    with open(target, "wb") as file:
+        file.truncate(40 * MIB)
+        file.write(b"old content")
+    unsteady = nbdkit("--filter=error", "file", str(target), f"error-{kind}=EIO", f"error-{kind}-rate=4%")
+    failed = 0
+    with serving(tmp_path, *unsteady) as url:
+        for _ in range(60):
+            chosen = {"base": digests} if Path(digests).exists() else {"digests": digests}
+            try:
+                run_copy(CopyJob(Locator(str(source)), Locator(url), overwrite=not failed, **chosen))
+                if kind == "pread":
+                    assert diff(Locator(str(source)), Locator(url)).equal
+                break
+            except (ReadFailed, WriteFailed):
+                failed += 1
+        else:
+            pytest.fail("it never got through")
+
+    assert target.read_bytes() == source.read_bytes()
+
+
+@needs_nbdkit
 def test_slow_server_keeps_several_requests_in_flight(tmp_path: Path) -> None:
     source = sample(tmp_path, size=4 * MIB, seed=7)
     with serving(tmp_path, *nbdkit("--filter=delay", "file", str(source), "delay-read=100ms")) as url:
