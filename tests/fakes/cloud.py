@@ -277,7 +277,7 @@ class FakeCloud:
                 for c in card.get("properties.ipConfigurations", [])
                 if c["properties"].get("publicIPAddress")
             ]
-            size = str(vm.get("properties.hardwareProfile.vmSize"))
+            size, below = str(vm.get("properties.hardwareProfile.vmSize")), machine.lower() + "/"
             power, agent = self._power_of(machine)
             return Facts(
                 cloud=self.name,
@@ -288,11 +288,7 @@ class FakeCloud:
                 disks=tuple(self._attached(lun, disk) for lun, disk in disks),
                 nics=tuple(cards),
                 public_ips=tuple(addresses),
-                extensions=tuple(
-                    self._document(ref)
-                    for ref in self.refs(EXTENSIONS)
-                    if ref.lower().startswith(machine.lower() + "/")
-                ),
+                extensions=tuple(self._document(ref) for ref in self.refs(EXTENSIONS) if ref.lower().startswith(below)),
                 locks=tuple(self.locks),
                 role_assignments=tuple(self.role_assignments),
                 size=next((s for s in self.size_list if s["name"].lower() == size.lower()), None),
