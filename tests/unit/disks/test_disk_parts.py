@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from datetime import UTC, datetime
@@ -19,7 +20,9 @@ from holdfast.disks.jobs import CopyJob, run_copy
 from holdfast.disks.model.locator import Locator, shown
 from holdfast.disks.opening import format_of
 from holdfast.disks.readers.httprange import HttpRangeReader
+from holdfast.disks.readers.rawfile import RawFileReader
 from holdfast.disks.sequential import ordered
+from holdfast.disks.system import linux
 from holdfast.disks.system.buffers import Buffer
 from holdfast.disks.system.linux import is_zero
 
@@ -271,3 +274,29 @@ def test_server_without_ranges_or_without_the_file_is_refused(web: Any) -> None:
     )
     with pytest.raises(DiskNotFound):
         HttpRangeReader(Locator(url))
+
+
+def test_reader_leaves_the_page_cache_as_it_found_it(tmp_path: Path) -> None:
+    """Spans that were cached stay; what reading brought in, ahead of us too, goes."""
+    path, span = tmp_path / "s.raw", 16 * MIB
+    path.write_bytes(os.urandom(4 * span))
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+        linux.let_go(fd, 0, 4 * span)
+        if linux.cached_share(fd, 0, 4 * span) != 0:
+            pytest.skip("this file system, or this kernel, does not tell or let go what is cached")
+        os.pread(fd, span, span)
+        linux.let_go(fd, 2 * span, 2 * span)  # what was read ahead of that
+
+        reader, buffer = RawFileReader(str(path)), Buffer(MIB)
+        for at in range(0, 3 * span, MIB):
+            reader.read_into(at, buffer.view)
+            reader.done_with(at, at + MIB)
+        reader.close()
+
+        shares = [linux.cached_share(fd, n * span, span) or 0.0 for n in range(4)]
+    finally:
+        os.close(fd)
+    assert [share > 0.9 for share in shares] == [False, True, False, False]
+    assert max(shares[0], shares[2], shares[3]) < 0.1
