@@ -161,6 +161,26 @@ def test_error_at_any_call_is_raised_and_the_repeat_is_equal(
     assert replica.equal
 
 
+@pytest.mark.parametrize("changed", [False, True], ids=["first copy", "update"])
+def test_error_at_any_moment_of_either_end_then_repeated_is_equal(tmp_path: Path, changed: bool) -> None:
+    """Every 29th call of a whole run, reads, writes and flushes as they come, fails in a run of its own."""
+    for call in range(1, 700, 29):
+        folder = tmp_path / str(call)
+        folder.mkdir()
+        replica = Replica(folder, 13)
+        if changed:
+            replica.run()
+            replica.source, replica.version = random_disk(random.Random(99), CHUNKS, tail=777), 1
+        about = {"name": "either end", "offset": 0, "size_bytes": 1, "problem": "I/O error"}
+        trouble = Trouble(call, ReadFailed(**about) if call % 2 else WriteFailed(**about))
+        with contextlib.suppress(ReadFailed, WriteFailed):
+            replica.run(trouble)
+
+        replica.run()
+
+        assert replica.equal, f"call {call}"
+
+
 def test_resumed_run_reads_only_what_was_not_done(tmp_path: Path) -> None:
     replica = Replica(tmp_path, 3)
     replica.run()
