@@ -11,6 +11,7 @@ import httpx
 
 from holdfast.cli.errors import AnswerLost, NeedsToken, ServerSaid, ServerUnreachable
 from holdfast.cli.starting import ensure_server, is_answering
+from holdfast.core.errors import InvalidInput
 from holdfast.wiring import ServerFile, Surroundings
 
 __all__ = ["Client", "connect"]
@@ -59,7 +60,7 @@ class Client:
             if self.revive is not None:
                 self.http.base_url = httpx.URL(self.revive())
             elif not told:
-                self.note(f"The server at {self.http.base_url} went away; waiting for it.")
+                self.note(f"No server answers at {self.http.base_url}; trying for {patience_s:.0f} s more.")
                 told = True
             self.pause(0.5)
 
@@ -67,6 +68,8 @@ class Client:
 def connect(around: Surroundings, note: Callable[[str], None]) -> Client:
     """The server that HOLDFAST_URL names, else the home's, started in the background where none answers."""
     if around.url is not None:
+        if httpx.URL(around.url).scheme not in ("http", "https") or not httpx.URL(around.url).host:
+            raise InvalidInput(field="HOLDFAST_URL", problem=f"'{around.url}' is not an http(s) URL")
         return Client(_http(around.url, _token_for(around)), None, note)
 
     def find() -> str:

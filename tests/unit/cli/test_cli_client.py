@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.cli.client import Client, connect
 from holdfast.cli.errors import AnswerLost, NeedsToken, ServerSaid, ServerUnreachable
+from holdfast.core.errors import InvalidInput
 from holdfast.wiring import Surroundings
 
 
@@ -86,6 +87,16 @@ def test_refusal_keeps_its_code_and_exit_code_whatever_its_form(
         client_of(lambda request: httpx.Response(409, **body)).get("/v1/imports")
 
     assert (raised.value.problem["code"], raised.value.exit_code) == (code, exit_code)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://"])
+def test_url_that_is_none_is_refused_at_once(tmp_path: Any, url: str) -> None:
+    told = {"HOLDFAST_HOME": str(tmp_path), "HOLDFAST_URL": url, "HOLDFAST_TOKEN": "t"}
+
+    with pytest.raises(InvalidInput) as refused:
+        connect(Surroundings.from_environment(told), lambda text: None)
+
+    assert refused.value.about == "HOLDFAST_URL"
 
 
 def test_url_without_a_token_needs_one(tmp_path: Any) -> None:
