@@ -261,6 +261,7 @@ class Qcow2FileWriter:
     def read_back(self) -> Reader:
         """By host offsets, which only a plain image allows; compressed ones are verified when they are complete."""
         self.flush()
+        linux.let_go(self._fd, 0, self._end)  # the device answers, not the cache
         reader = open_plain_qcow2(self.path, locked=False)
         if reader is None:
             raise DiskUsage(field="verify", problem="a compressed image is verified with disk diff when it is complete")
