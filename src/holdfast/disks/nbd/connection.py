@@ -145,8 +145,7 @@ class Connection:
             raise self._torn(exc) from exc
 
     def _send(self, *parts: bytes | memoryview) -> None:
-        if self._broken is not None:
-            raise WireBroken(name=self.name, problem=self._broken)
+        self.require_whole()
         try:
             left = [memoryview(part) for part in parts if len(part)]
             while left:
@@ -271,9 +270,13 @@ class Connection:
         """Whether everything sent before the mark has its answer. Raises WireBroken where none can come any more."""
         if not self._waiting or next(iter(self._waiting)) > mark:
             return True
+        self.require_whole()
+        return False
+
+    def require_whole(self) -> None:
+        """Raises WireBroken if the stream is torn, so that no answer can come any more."""
         if self._broken is not None:
             raise WireBroken(name=self.name, problem=self._broken)
-        return False
 
     def readable(self, timeout_s: float) -> bool:
         """Whether an answer has begun to arrive; waits for it. May be asked without owning the connection."""
@@ -309,8 +312,7 @@ class Connection:
 
     def take_answer(self) -> None:
         """Receive one answer, or a part of one, and note it at its request. Raises WireBroken only."""
-        if self._broken is not None:
-            raise WireBroken(name=self.name, problem=self._broken)
+        self.require_whole()
         view = self._head_view
         self._receive_into(view[:16])
         magic = int.from_bytes(view[:4], "big")

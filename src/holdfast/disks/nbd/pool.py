@@ -87,6 +87,7 @@ def _pump(connection: Connection, lock: threading.Lock, mark: int, request: Requ
     while True:
         with lock:
             while not (request.done if request is not None else connection.answered(mark)):
+                connection.require_whole()
                 if not connection.readable(0):
                     break
                 connection.take_answer()
