@@ -20,9 +20,10 @@ are medians over the rounds of one run. Sources are in the page cache unless a l
 durable when they end (fdatasync), so peers are followed by `sync FILE`. Inputs: `benchmarks/disks/inputs.py` (8 GiB
 sparse, about 2.5 GiB of an OS tree, text and random data; version 2 differs in single 4 KiB blocks and short runs).
 The machine is shared: `load` is the load average when the case ended. Where it is far above the number of cores the
-seconds mean little, and so may a ratio; the ratio of the fastest rounds, and that of processor seconds (own process
-and children; servers behind a socket not counted), suffer less. Not measured: blocksync-fast, which cannot be fetched where this runs, and virt-v2v's
-OVA reader, which is not installed here. Azurite is not installed here: the Azure case runs against azurelab only.
+seconds mean little, and so may a ratio; the ratio of the fastest rounds, and that of processor seconds (own process and
+children; servers behind a socket not counted), suffer less. Not measured: blocksync-fast, which cannot be fetched where
+this runs, and virt-v2v's OVA reader, which is not installed here. Azurite is not installed here: the Azure case runs
+against azurelab only.
 """
 
 
