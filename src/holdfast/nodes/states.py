@@ -44,7 +44,7 @@ _NEXT: dict[tuple[NodeState, NodeEvent], NodeState] = {
     (NodeState.STOPPED, NodeEvent.EVICTED): NodeState.STOPPED,
     (NodeState.STOPPED, NodeEvent.MACHINE_GONE): NodeState.ERROR,
     (NodeState.ERROR, NodeEvent.MACHINE_RUNS): NodeState.ACTIVE,
-    (NodeState.ERROR, NodeEvent.MACHINE_OFF): NodeState.ERROR,
+    (NodeState.ERROR, NodeEvent.MACHINE_OFF): NodeState.STOPPED,  # somebody had it back and switched it off
     (NodeState.ERROR, NodeEvent.EVICTED): NodeState.ERROR,
     (NodeState.ERROR, NodeEvent.MACHINE_GONE): NodeState.ERROR,
     (NodeState.ACTIVE, NodeEvent.GIVEN_BACK): NodeState.DELETED,

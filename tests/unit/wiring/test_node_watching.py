@@ -68,6 +68,17 @@ def test_machine_on_demand_that_is_switched_off_is_stopped_not_evicted(rig: ApiR
     assert look(rig)["state"] == "stopped"
 
 
+def test_evicted_machine_that_somebody_started_and_switched_off_again_is_stopped(rig: ApiRig) -> None:
+    rig.cloud.add_machine()
+    rig.imported()
+    rig.cloud.set_power(node_of(rig)["machine"], Power.DEALLOCATED)
+    assert look(rig)["reason"] == "EVICTED"
+
+    rig.cloud.set_power(node_of(rig)["machine"], Power.STOPPED)
+
+    assert (look(rig)["state"], node_of(rig)["reason"]) == ("stopped", None)
+
+
 def test_machine_that_was_deleted_puts_its_node_in_error(rig: ApiRig) -> None:
     rig.cloud.add_machine()
     rig.imported()
