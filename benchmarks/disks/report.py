@@ -21,9 +21,10 @@ durable when they end (fdatasync), so peers are followed by `sync FILE`. Inputs:
 sparse, about 2.5 GiB of an OS tree, text and random data; version 2 differs in single 4 KiB blocks and short runs).
 The machine is shared: `load` is the load average when the case ended. Where it is far above the number of cores the
 seconds mean little, and so may a ratio; the ratio of the fastest rounds, and that of processor seconds (own process and
-children; servers behind a socket not counted), suffer less. Not measured: blocksync-fast, which cannot be fetched where
-this runs, and virt-v2v's OVA reader, which is not installed here. Azurite is not installed here: the Azure case runs
-against azurelab only.
+children; servers behind a socket not counted), suffer less. Not measured:
+blocksync-fast, which cannot be fetched where this runs. Azurite and virt-v2v's OVA reader are tried for correctness
+(`tests/contract/disks/test_disk_azurite.py`, `test_disk_virt_v2v.py`), not for speed: the Azure case runs against
+azurelab only.
 """
 
 
