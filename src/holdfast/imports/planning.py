@@ -241,7 +241,7 @@ def _about_markets(sizing: Sizing, spec: NodeSpec, options: ImportOptions) -> It
             "Widen compute.vmSizes, or see the unsupported sizes of the plan.",
             "compute.vmSizes",
         )
-    elif options.priority is Priority.SPOT and _falls_back(spec) and all(market.spot for market in sizing.markets):
+    elif _falls_back(spec, options) and not sizing.quota_notes and all(market.spot for market in sizing.markets):
         yield Finding(
             "NO_FALLBACK",
             Severity.WARNING,
@@ -253,8 +253,9 @@ def _about_markets(sizing: Sizing, spec: NodeSpec, options: ImportOptions) -> It
         yield Finding("QUOTA", Severity.WARNING, text, "Raise the quota before the import.", "quota")
 
 
-def _falls_back(spec: NodeSpec) -> bool:
-    return spec.strategy is None or spec.strategy.fallback_to_od is not False
+def _falls_back(spec: NodeSpec, options: ImportOptions) -> bool:
+    wanted = spec.strategy is None or spec.strategy.fallback_to_od is not False
+    return options.priority is Priority.SPOT and wanted
 
 
 def _about_permissions(inputs: Inputs) -> Iterator[Finding]:
