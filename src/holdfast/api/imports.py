@@ -18,7 +18,7 @@ from holdfast.api.machines import machine_ref
 from holdfast.api.streams import events_answer
 from holdfast.core.errors import InvalidInput, NotFound
 from holdfast.core.ids import OperationId
-from holdfast.imports.options import DiskSource, ImportOptions, NetworkSource, Priority
+from holdfast.imports.options import RETENTION_MOST_S, DiskSource, ImportOptions, NetworkSource, Priority
 from holdfast.imports.plan import ImportPlan, load_plan
 from holdfast.imports.records import LIGHT, ImportRow, plan_of, the_import
 from holdfast.imports.retention import retention_key
@@ -88,7 +88,7 @@ class Undo(BaseModel):
 class Extend(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    by_s: int
+    by_s: int = Field(le=RETENTION_MOST_S)
 
 
 class Finish(BaseModel):

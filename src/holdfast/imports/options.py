@@ -18,6 +18,7 @@ RETENTION_DEFAULT_S = 96 * 3600
 RETENTION_FLOOR_S = 24 * 3600  # below it a weekend's mistake is noticed too late; lower only by saying so in words
 RETENTION_MOST_S = 731 * 3600  # Spot's bound
 DRAINING_MOST_S = 1800
+PROVE_MOST_S = 24 * 3600  # the original is off meanwhile
 
 
 class Priority(StrEnum):
@@ -71,6 +72,8 @@ def checked(options: ImportOptions, floor_s: int = RETENTION_FLOOR_S) -> ImportO
         raise InvalidInput(field="drainingTimeout", problem=f"must lie between 0 and {DRAINING_MOST_S} seconds")
     if options.prove_for_s < 0 or options.prove_timeout_s <= 0:
         raise InvalidInput(field="prove", problem="prove-for must not be negative and prove-timeout must be positive")
+    if options.prove_timeout_s > PROVE_MOST_S:
+        raise InvalidInput(field="prove", problem=f"prove-timeout must not be longer than {PROVE_MOST_S} seconds")
     if options.prove_for_s >= options.prove_timeout_s:
         raise InvalidInput(field="prove", problem="prove-timeout must be longer than prove-for")
     for probe in options.probes:

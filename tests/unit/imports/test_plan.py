@@ -305,6 +305,8 @@ def test_spot_without_quota_warns_and_runs_on_demand(rig: ImportRig) -> None:
         ({"probes": ("ftp://x",)}, {}, "probe"),
         ({"probes": ("tcp://host",)}, {}, "probe"),
         ({"prove_for_s": 100, "prove_timeout_s": 50}, {}, "prove"),
+        ({"prove_timeout_s": 10**18}, {}, "prove"),
+        ({"retention_s": 10**18}, {}, "retention"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_read(
