@@ -173,7 +173,8 @@ class _Run:
     # -- threads -----------------------------------------------------------------------------------------------------
 
     def _lanes(self) -> int:
-        return max(1, self.reader.traits.lanes, self.writer.traits.lanes if self._remote else 1)
+        many = self._remote or self.writer.traits.packs
+        return max(1, self.reader.traits.lanes, self.writer.traits.lanes if many else 1)
 
     def _in_threads(
         self, plan: Iterator[WindowWork | ZeroRun], process: Callable[[WindowWork | ZeroRun, Buffer], None]

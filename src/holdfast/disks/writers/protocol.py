@@ -16,7 +16,8 @@ class TargetTraits:
 
     `reads_zero`: it is new, and reads zeros wherever nothing was written. `granularity`: writes start and end at
     multiples of it (the disk's end excepted). `lanes`: how many threads may usefully write at once. `adaptive`: a
-    network end whose best number is found while running. `held_writes`: acknowledged writes may vanish until `flush`.
+    network end whose best number is found while running. `packs`: writing costs far more processor time than reading,
+    so that its `lanes` count, not the reader's.
     """
 
     name: str
@@ -25,6 +26,7 @@ class TargetTraits:
     lanes: int = 2
     adaptive: bool = False
     remote: bool = False
+    packs: bool = False
 
 
 class Writer(Protocol):

@@ -46,7 +46,9 @@ class Qcow2FileWriter:
     ) -> None:
         self.path, self._final, self._compress, self._zstd = path, final, compressor, zstd
         self.size_bytes = size_bytes
-        self.traits = TargetTraits(name=final or path, reads_zero=True, granularity=CLUSTER_BYTES, lanes=4)
+        self.traits = TargetTraits(
+            name=final or path, reads_zero=True, granularity=CLUSTER_BYTES, lanes=4, packs=compressor is not None
+        )
         self._fd = opened(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
             lock_for_writing(self._fd, path)
