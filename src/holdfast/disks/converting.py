@@ -155,7 +155,7 @@ def _write_stream(
     sink = StreamSink(out_fd) if target.is_stream else FileSink(target.address, overwrite=overwrite)
     name = "disk.vmdk" if target.is_stream else Path(target.address).with_suffix(".vmdk").name
     meter = Meter(report, reader.size_bytes, watcher)
-    lanes = max(2, min(8, os.cpu_count() or 2))
+    lanes = max(4, min(8, os.cpu_count() or 2))  # more than two cores have: packing goes on while one waits to write
     try:
         if kind == "vmdk-stream":
             write_vmdk_stream(reader, sink, meter, name=name, lanes=lanes)
