@@ -57,10 +57,12 @@ case "${1:-python}" in
     if [ ! -x .venv/bin/holdfast ] || [ "$(cat .venv/installed 2>/dev/null)" != "$stamp" ]; then
       echo "Installing the pinned packages into .venv"
       [ -x .venv/bin/python ] || .tools/bin/uv venv --quiet --python "$python" .venv
-      .tools/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+      .tools/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements.lock
       .tools/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
       printf '%s' "$stamp" > .venv/installed
     fi
+    # Compiled here, once: where PYTHONDONTWRITEBYTECODE is set, every start of a program would compile all of it again.
+    .venv/bin/python -m compileall -q src
     ;;
   guests)   # what real guests need: QEMU to run them; the rest of the guest image is downloaded, never installed
     mapfile -t missing < <(need_packages qemu-system-x86:qemu-system-x86_64 qemu-utils:qemu-img | sed '/^$/d')
