@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes.processes import end
 from holdfast.disks.errors import TargetHasContent
 from holdfast.disks.formats.vhd import FOOTER_BYTES
 from holdfast.disks.jobs import CopyJob, diff, run_copy
@@ -52,8 +53,7 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 time.sleep(0.05)
         yield f"http://127.0.0.1:{port}/{ACCOUNT}"
     finally:
-        child.terminate()
-        child.wait()
+        end(child)
 
 
 def blob(azurite: str, name: str) -> Locator:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes.processes import end
 from holdfast.disks.changes import changes_of
 from holdfast.disks.digests.book import Book
 from holdfast.disks.errors import DiskNotFound, DiskUsage, NoSpaceLeft, ReadFailed, WireBroken, WriteFailed
@@ -56,8 +57,7 @@ def serving(folder: Path, *command: str) -> Iterator[str]:
             time.sleep(0.01)
         yield f"nbd+unix:///?socket={path}"
     finally:
-        child.terminate()
-        child.wait()
+        end(child)
 
 
 def qemu_nbd(image: Path, format_: str, *more: str) -> tuple[str, ...]:

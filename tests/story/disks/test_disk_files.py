@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from fakes.processes import end
 from holdfast.cli.disk import app
 from holdfast.disks.jobs import diff
 from holdfast.disks.model.locator import Locator
@@ -243,6 +245,22 @@ def test_overwrite_replaces_also_where_the_source_is_zero(tmp_path: Path) -> Non
 
 
 @needs_qemu
+def test_clusters_that_do_not_compress_leave_no_room_unused_between_those_that_do(tmp_path: Path) -> None:
+    rng, cluster = random.Random(7), 65536
+    dull = [bytes(rng.choices(b"abcdefgh", k=cluster)) for _ in range(64)]
+    pieces = [(2 * n * cluster, dull[n]) for n in range(64)]
+    pieces += [((2 * n + 1) * cluster, rng.randbytes(cluster)) for n in range(64)]
+    source = write_disk(tmp_path / "d.raw", 16 * MIB, pieces)
+
+    disk("convert", source, tmp_path / "o.qcow2", "--compress", "zlib")
+
+    packed = sum(len(zlib.compress(one, 1)) for one in dull)
+    assert (tmp_path / "o.qcow2").stat().st_size < 1.1 * (64 * cluster + packed) + 8 * cluster  # tables beside
+    subprocess.run(["qemu-img", "check", "-q", str(tmp_path / "o.qcow2")], check=True)
+    subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", str(source), str(tmp_path / "o.qcow2")], check=True)
+
+
+@needs_qemu
 def test_image_that_a_machine_has_open_is_refused(tmp_path: Path) -> None:
     image = tmp_path / "m.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "4M"], check=True)
@@ -254,8 +272,7 @@ def test_image_that_a_machine_has_open_is_refused(tmp_path: Path) -> None:
 
         error = disk("copy", image, tmp_path / "o.raw", expect=4)["error"]
     finally:
-        server.terminate()
-        server.wait()
+        end(server)
     assert error["code"] == "disk.in_use"
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from test_disk_azure import Lab, calm, lab, quick
 
+from fakes.processes import end
 from holdfast.disks.converting import run_convert
 from holdfast.disks.jobs import CopyJob, diff, run_copy
 from holdfast.disks.model.locator import Locator
@@ -108,8 +109,7 @@ def exported(path: Path, folder: Path, *more: str) -> Iterator[str]:
             time.sleep(0.01)
         yield f"nbd+unix:///?socket={where}"
     finally:
-        child.terminate()
-        child.wait()
+        end(child)
 
 
 @contextmanager

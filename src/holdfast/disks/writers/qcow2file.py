@@ -59,6 +59,7 @@ class Qcow2FileWriter:
         self._l1 = array("Q", [0]) * layout.l1_entries(size_bytes)
         self._l1_offset = CLUSTER_BYTES
         self._end = CLUSTER_BYTES * (1 + layout.l1_clusters(size_bytes))  # bytes handed out so far
+        self._gap = self._gap_end = 0  # free bytes of a cluster before the end, for compressed data
         self._refcounts = array("H", [1]) * (self._end // CLUSTER_BYTES)
         self._blocks: list[int] = []  # host offsets of refcount blocks
         self._dirty_blocks: set[int] = set(range(len(self._refcounts) // layout.refcounts_per_block + 1))
@@ -141,14 +142,21 @@ class Qcow2FileWriter:
 
     def _take_clusters(self, count: int) -> int:
         host = -(-self._end // CLUSTER_BYTES) * CLUSTER_BYTES
+        if host - self._end > self._gap_end - self._gap:
+            self._gap, self._gap_end = self._end, host
         self._end = host + count * CLUSTER_BYTES
         self._count(host, self._end)
         return host
 
     def _take_bytes(self, count: int) -> int:
-        host = self._end
-        self._end = host + count
-        self._count(host, self._end)
+        """At the end, or in what a whole cluster left free before it: one behind the other, both kinds take turns."""
+        if self._end % CLUSTER_BYTES == 0 and count <= self._gap_end - self._gap:
+            host = self._gap
+            self._gap += count
+        else:
+            host = self._end
+            self._end += count
+        self._count(host, host + count)
         return host
 
     def _count(self, start: int, end: int) -> None:
