@@ -56,10 +56,10 @@ _GOALS: dict[str, list[tuple[str, str, float]]] = {
 }
 # What the profile says; shown where the goal is missed. The profile itself: docs/decisions/0024.
 _WHY = {
-    "first_sync_ext4": "the digest alone is 0.4 s of processor time, the whole peer 1.5 s. With free cores it hides "
-    "behind the writes; on a busy machine it shows (decision 0024).",
-    "first_sync_tmpfs": "the digest is 0.4 s and start-up 0.07 s of the 0.6 s of processor time that lie between us "
-    "and the fastest peer; in memory nothing is waited for, so the digest hides only while a core is free.",
+    "first_sync_ext4": "the digest is 0.4 s of processor time beside the peer's 1.5 s; on two cores that are "
+    "otherwise free it hides behind the writes almost wholly (1.06 and 1.14 in two runs; decision 0024).",
+    "first_sync_tmpfs": "the digest is 0.4 s of processor time; in memory nothing is waited for, so it hides "
+    "only while a core is free: 1.24 and 0.97 were measured in two runs.",
     "first_sync_evicted": "every contender reads and writes 5 GiB of one device, whose rate (1.2 GB/s) decides; "
     "direct I/O saves processor time and costs wall time (decision 0024).",
     "incremental": "rsync: reading and BLAKE3 alone, the bare loop, take a tenth of its processor time, so 15 × is out "
@@ -71,16 +71,14 @@ _WHY = {
     "huge_disk": "of what depends on the disk's size only the tree above the list can be found in the profile: 0.02 s "
     "of 0.6 s. The processor time is equal; the rest is the moment of load.",
     "into_export": "one thread of the server copies every byte twice and takes 2.3 to 3.2 s of processor time under "
-    "any client; ours takes 1.6 s with digests, so both together cost what nbdcopy and its server cost. Wall time "
-    "follows where two cores are free (0.9 was seen in single rounds); three other programs on them hide it.",
+    "any client, so that all clients end within some per cent of each other (0.99 and 1.02 in two runs); ours digests "
+    "meanwhile.",
     "nbd_to_nbd": "as into_export, with a second server: all three processes together took 5.0 s of processor time, "
     "nbdcopy's three 4.9 s, without digests.",
     "qcow2_to_qcow2": "BLAKE3 of 2.5 GiB is 0.45 s of processor time where the whole peer takes 1.3 s; the rest is "
     "copying in the kernel, as in the peer. It hides behind the writes only where a core is free.",
-    "qcow2_zstd": "2.5 × with two cores nearly free (load 2.7, 3.5 s against 8.7 s). On a busy machine the peer's many "
-    "threads get a larger share of it than our four; in processor time we take 0.56 of the peer's.",
-    "vmdk": "measured with two packing threads on a busy machine (four since); the peer has one thread, and takes 8.5 "
-    "times our processor seconds, which two free cores halve once more.",
+    "qcow2_zstd": "where other programs run, the peer's many threads get a larger share of the machine than our four",
+    "vmdk": "where other programs run, our threads wait; the peer takes eleven times our processor seconds",
     "azure": "up: MD5 on both sides of one machine is 0.7 s of processor time that the peer does not spend; without it "
     "the same copy took 1.0 s against the peer's 1.2 s (decision 0025).",
     "vhd_file": "the same work as the raw copy, in processor time and without start-up; the rest is noise.",
