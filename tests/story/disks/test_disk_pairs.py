@@ -173,7 +173,9 @@ def _converted(suffix: str, driver: str, format_: str, compress: str | None = No
         run_convert(source, Locator(str(path)), format_, compress=compress)
         if suffix == "ova":
             with tarfile.open(path) as archive:
-                archive.extract("target.vmdk", folder, filter="data")
+                inner = archive.extractfile("target.vmdk")
+                assert inner is not None
+                (folder / "target.vmdk").write_bytes(inner.read())
             path = folder / "target.vmdk"
         return _as_others_read(path, driver), Locator(str(path))
 
