@@ -26,10 +26,8 @@ def purge(session: Session, before: datetime) -> None:
         session.execute(delete(table).where(table.at < before))
     newest = select(func.max(PriceRow.id)).group_by(PriceRow.key).scalar_subquery()
     session.execute(delete(PriceRow).where(PriceRow.at < before, PriceRow.id.not_in(newest)))
-    seen = select(LookRow.market).distinct().scalar_subquery()
-    session.execute(
-        delete(MarketRow).where(MarketRow.id.not_in(seen), func.coalesce(MarketRow.probed_at, before) <= before)
-    )
+    known = [MarketRow.id.not_in(select(table.market).scalar_subquery()) for table in (LookRow, WordRow, EndRow)]
+    session.execute(delete(MarketRow).where(*known, func.coalesce(MarketRow.probed_at, before) <= before))
 
 
 def _act(call: Call[Any]) -> None:

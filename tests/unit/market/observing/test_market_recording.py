@@ -388,6 +388,16 @@ def test_context_of_the_last_day_is_put_together_again_from_the_history(database
     assert later.tolist() == [0.0, 0.0, 0.0]  # nobody has asked for hours
 
 
+def test_purge_keeps_a_market_of_which_somebody_has_spoken_lately(database: Database, clock: ManualClock) -> None:
+    with database.write() as session:
+        heard(session, D4, PLACEMENT_SCORE, "High", clock.now())
+
+    with database.write() as session:
+        purge(session, clock.now() - timedelta(days=5))
+
+    assert [count(database, table) for table in (MarketRow, WordRow)] == [1, 1]
+
+
 def test_purge_forgets_by_age_and_keeps_the_price_that_still_holds(database: Database, clock: ManualClock):
     prices_seen(database, "lab", "westeurope", [Told("D4", "Linux", True, 0.05, clock.now())])
     prices_seen(database, "lab", "westeurope", [Told("D4", "Linux", True, 0.06, clock.now())])
