@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from holdfast.clouds.azure.succession import blobs_of, converted
+from holdfast.clouds.azure.succession import blobs_by_lun, blobs_of, converted
 from holdfast.clouds.azure.succession.network import pools_of
 from holdfast.clouds.protocols import Power
 from holdfast.core.errors import InvalidInput
@@ -52,8 +52,10 @@ from holdfast.imports.steps.originals import (
     leave_pools,
     level_before,
     mark_originals,
+    original_now,
     recreate_original,
     rejoin_pools,
+    require_same_disks,
     restore_delete_options,
     restore_power,
     stop_original,
@@ -166,6 +168,7 @@ def describe_and_plan(call: StepCall, spec: ImportSpec) -> Planned:
 def convert_and_plan_again(call: StepCall, case: Case, spec: ImportSpec) -> Planned:
     """Make managed disks of the original's blobs, and plan with what Azure made of them"""
     cloud, agreed = cloud_of(call, case), plan_of_case(call, case)
+    require_same_disks(call, case, agreed)  # it cannot be taken back, so never of a machine that merely has the name
     cloud.convert_disks(call, agreed.machine)
     inputs = gather(cloud, spec.machine, agreed.options, call.services.owner, call.clock.now())
     inputs = replace(inputs, facts=converted(agreed.facts, inputs.facts))
@@ -177,8 +180,8 @@ def convert_and_plan_again(call: StepCall, case: Case, spec: ImportSpec) -> Plan
 
 def say_that_disks_stay_managed(call: StepCall, case: Case, spec: ImportSpec) -> None:
     """Say what cannot be taken back"""
-    facts = cloud_of(call, case).describe(spec.machine)
-    if not blobs_of(facts):
+    now = original_now(call, case, plan_of_case(call, case))
+    if now is not None and not any(blobs_by_lun(now).values()):
         warn(call, case, "Azure made managed disks of the original's blobs; that cannot be taken back.")
 
 

@@ -186,3 +186,61 @@ def test_conversion_whose_every_change_fails_once_ends_in_one_of_two_states(
             old.sweep()
             old.check_original_is_back()
         old.database.close()
+
+
+def crashed_before_the_conversion(folder: Path) -> tuple[Old, str]:
+    """A home whose process died when everything was ready to convert."""
+    clean = Old(folder / "clean")
+    started = clean.begin(clean.machine, asked(NetworkSource.NEW, DiskSource.SNAPSHOT))
+    clean.engine.run(started.operation)
+    steps = clean.engine.steps(started.operation)
+    crash = next(c for c in crash_points(steps) if "convert_and_plan_again-before_call" in str(c))
+    clean.database.close()
+    old = Old(folder / "home")
+    started = old.begin(old.machine, asked(NetworkSource.NEW, DiskSource.SNAPSHOT))
+    old.start_engine(crash)
+    with pytest.raises(Crashed):
+        old.engine.run(started.operation)
+    old.start_engine()
+    return old, started.import_id
+
+
+def test_machine_that_took_the_name_before_the_conversion_is_not_converted(tmp_path: Path) -> None:
+    old, import_id = crashed_before_the_conversion(tmp_path)
+    old.cloud.remove(old.machine)
+    old.cloud.add_machine(power=Power.DEALLOCATED)
+    old.cloud.make_unmanaged(old.machine)
+
+    old.engine.recover()
+
+    row = old.row(import_id)
+    assert row.state == "failed", row.error
+    assert row.error["code"] == "import.original_changed"
+    assert all(disk.document is None for disk in old.cloud.describe(old.machine).disks)
+    assert not any("managed disks" in warning for warning in row.warnings)
+
+
+def test_blob_attached_since_the_plan_stops_the_import_before_anything_is_converted(tmp_path: Path) -> None:
+    old, import_id = crashed_before_the_conversion(tmp_path)
+    disks = old.cloud.describe(old.machine).machine.get("properties.storageProfile.dataDisks")
+    late = {"lun": 7, "name": "late", "createOption": "Attach", "vhd": {"uri": "https://x/vhds/late.vhd"}}
+    old.cloud.change(old.machine, "properties.storageProfile.dataDisks", [*disks, late])
+
+    old.engine.recover()
+
+    row = old.row(import_id)
+    assert row.state == "failed", row.error
+    assert row.error["code"] == "import.original_changed"
+    assert "lun 7" in row.error["text"]
+    facts = old.cloud.describe(old.machine)
+    assert [disk.document for disk in facts.disks] == [None, None, None]
+    assert facts.power is Power.RUNNING
+
+
+def test_original_deleted_by_somebody_during_the_import_does_not_hold_up_the_way_back(tmp_path: Path) -> None:
+    old, import_id = crashed_before_the_conversion(tmp_path)
+    old.cloud.remove(old.machine)
+
+    old.engine.recover()
+
+    assert old.row(import_id).state == "failed", old.row(import_id).error

@@ -5,8 +5,8 @@ from __future__ import annotations
 from holdfast.clouds.azure.arm import ATTEMPTS, Arm
 from holdfast.clouds.azure.errors import LostAnswer
 from holdfast.clouds.azure.reading import Reader
+from holdfast.clouds.azure.succession import blobs_by_lun
 from holdfast.clouds.azure.versions import version_for
-from holdfast.clouds.azure.views import Vm
 from holdfast.clouds.azure.waiting import Waiter
 from holdfast.clouds.documents import Document
 from holdfast.clouds.errors import CloudError, CloudUnavailable
@@ -48,5 +48,5 @@ class Converter:
         return self._reader.must_read(machine)
 
 
-def _has_blobs(vm: Document) -> bool:
-    return any((disk.get("vhd") or {}).get("uri") for disk in (Vm.os_disk(vm), *Vm.data_disks(vm)))
+def _has_blobs(machine: Document) -> bool:
+    return any(blobs_by_lun(machine).values())

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from holdfast.clouds.azure.succession import (
+    blobs_by_lun,
     detach_parts,
     parts_of,
     recreated,
@@ -43,6 +44,7 @@ __all__ = [
     "recreate_original",
     "rejoin_pools",
     "require_original_off",
+    "require_same_disks",
     "restore_delete_options",
     "restore_power",
     "stop_original",
@@ -164,6 +166,15 @@ def restore_power(call: StepCall, case: Case) -> None:
         warn(call, case, f"{plan.machine} is not the machine that was imported any more; nothing was done to it.")
         return
     cloud.power(call, plan.machine, level_before(plan))
+
+
+def require_same_disks(call: StepCall, case: Case, plan: ImportPlan) -> None:
+    """The machine that was described, with disks at the same luns, blobs or not. Raises OriginalChanged."""
+    now = _as_planned(cloud_of(call, case).read(plan.machine), plan)
+    planned, found = {disk.lun for disk in plan.facts.disks}, set(blobs_by_lun(now))
+    if planned != found:
+        luns = ", ".join(sorted(f"lun {lun}" for lun in planned ^ found))
+        raise OriginalChanged(ref=plan.machine, problem=f"its disks changed since the plan ({luns})")
 
 
 def take_in_converted_disks(call: StepCall, case: Case) -> None:

@@ -7,6 +7,7 @@ machine itself; `recreated(facts)` composes the original again, for the ways bac
 from holdfast.clouds.azure.succession.cards import CardWish
 from holdfast.clouds.azure.succession.composing import Naming, Succession, SuccessionWish, successor
 from holdfast.clouds.azure.succession.converting import (
+    blobs_by_lun,
     blobs_of,
     converted,
     expected_after_conversion,
@@ -21,6 +22,7 @@ __all__ = [
     "Succession",
     "SuccessionWish",
     "at_market",
+    "blobs_by_lun",
     "blobs_of",
     "converted",
     "detach_parts",

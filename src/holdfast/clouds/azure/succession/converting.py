@@ -13,12 +13,19 @@ from holdfast.clouds.azure.succession.names import in_group, resource_group_of
 from holdfast.clouds.documents import Document
 from holdfast.clouds.protocols import AttachedDisk, Facts
 
-__all__ = ["blobs_of", "converted", "expected_after_conversion", "expected_names"]
+__all__ = ["blobs_by_lun", "blobs_of", "converted", "expected_after_conversion", "expected_names"]
 
 
 def blobs_of(facts: Facts) -> tuple[AttachedDisk, ...]:
     """The machine's disks that are blobs in a storage account."""
     return tuple(disk for disk in facts.disks if disk.document is None)
+
+
+def blobs_by_lun(machine: Document) -> dict[int | None, bool]:
+    """Every disk that a machine's document names, by lun (None = the OS disk): whether it is a blob."""
+    storage = machine.get("properties.storageProfile", {})
+    disks = {None: storage.get("osDisk") or {}, **{disk["lun"]: disk for disk in storage.get("dataDisks") or ()}}
+    return {lun: bool((disk.get("vhd") or {}).get("uri")) for lun, disk in disks.items()}
 
 
 def expected_after_conversion(facts: Facts) -> Facts:
