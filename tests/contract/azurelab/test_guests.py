@@ -329,11 +329,20 @@ def _abandoned(image: images.GuestImage, folder: Path, *, wait_s: int) -> tuple[
     return home, network
 
 
+def _is_silent(network: str) -> bool:
+    try:
+        httpx.get(f"http://{network}.4:8080/health", timeout=2, trust_env=False)
+    except httpx.HTTPError:
+        return True
+    return False
+
+
 def test_a_guest_that_waited_too_long_for_its_disks_goes_on_when_they_are_back(
     image: images.GuestImage, tmp_path: Path
 ) -> None:
     home, network = _abandoned(image, tmp_path, wait_s=1)
-    time.sleep(8)  # nobody serves its disks: its journal's next write fails, and QEMU stops it
+    # Nobody serves its disks: its journal's next write fails, and QEMU stops it. A stopped guest answers nobody.
+    eventually(lambda: _is_silent(network))
 
     bench = Bench(home, image, network)
     try:
