@@ -19,6 +19,7 @@ _DEPTH = 8
 # A read: smaller ones cost both sides a wake-up each, larger ones leave the server idle while we digest.
 _READ_BYTES = 512 * 1024
 _SOCKET_BUFFER = 1 << 20
+_SCRATCH_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ class _Status:
 
 @dataclass
 class Request:
-    """`buffer` takes the data of a read, `status` the extents of a block status; `done` when its answer is here."""
+    """`buffer` takes the data of a read, `status` the extents of a block status; `done` when its answer is here.
+
+    A read without a buffer throws its data away.
+    """
 
     command: int
     offset: int
@@ -119,6 +123,13 @@ class Connection:
         if self.facts.structured and self.facts.flags & wire.SEND_DF:
             self._read_flags = wire.CMD_FLAG_DF
 
+    @property
+    def local(self) -> bool:
+        """Whether the server runs on this machine."""
+        if self._socket.family == socket.AF_UNIX:
+            return True
+        return str(self._socket.getpeername()[0]).startswith(("127.", "::1"))
+
     # -- bytes -------------------------------------------------------------------------------------------------------
 
     def _torn(self, problem: str | OSError) -> WireBroken:
@@ -143,6 +154,12 @@ class Connection:
                 at += count
         except OSError as exc:
             raise self._torn(exc) from exc
+
+    def _throw_away(self, size: int) -> None:
+        scratch = memoryview(bytearray(min(size, _SCRATCH_BYTES)))
+        while size > 0:
+            self._receive_into(scratch[: min(size, len(scratch))])
+            size -= len(scratch)
 
     def _send(self, *parts: bytes | memoryview) -> None:
         self.require_whole()
@@ -217,6 +234,13 @@ class Connection:
         for request in asked:
             if request.error is not None:
                 raise request.error
+
+    def read_away(self, offset: int, size: int) -> None:
+        """Send a read whose data and whose error nobody wants; waits for nothing. At most the server's largest block.
+
+        Its pieces may come as holes, so that nothing is sent for what is empty.
+        """
+        self._submit(Request(wire.CMD_READ, offset, size))
 
     def write(self, offset: int, data: memoryview) -> None:
         """Send; the answer may come later. An error surfaces at a later write, or at `settle` or a flush."""
@@ -321,10 +345,13 @@ class Connection:
             request = self._of(handle)
             if code:
                 self._failed(request, code, "")
-            elif request.buffer is not None:
+            elif request.command == wire.CMD_READ:
                 if self.facts.structured:
                     raise self._torn("a simple answer to a read after structured ones were agreed")
-                self._receive_into(request.buffer)
+                if request.buffer is None:
+                    self._throw_away(request.size)
+                else:
+                    self._receive_into(request.buffer)
             self._done(handle)
         elif magic == wire.STRUCTURED_MAGIC:
             self._receive_into(view[16:])
@@ -347,7 +374,9 @@ class Connection:
         return self._waiting[handle]
 
     def _chunk(self, request: Request, kind: int, size: int) -> None:
-        if kind == wire.CHUNK_DATA and request.buffer is not None and size >= 8:
+        if kind in (wire.CHUNK_DATA, wire.CHUNK_HOLE) and _unwanted(request) and size <= request.size + 8:
+            self._throw_away(size)
+        elif kind == wire.CHUNK_DATA and request.buffer is not None and size >= 8:
             (at,) = struct.unpack(">Q", self._receive(8))
             self._receive_into(self._slice(request, at, size - 8))
         elif kind == wire.CHUNK_HOLE and request.buffer is not None and size == 12:
@@ -399,7 +428,7 @@ class Connection:
             request.error = NoSpaceLeft(**about)
         else:
             request.error = WriteFailed(**about, problem=problem)
-        if request.buffer is None and request.status is None:
+        if request.command not in (wire.CMD_READ, wire.CMD_BLOCK_STATUS):
             self._write_error = self._write_error or request.error
 
     def close(self) -> None:
@@ -410,3 +439,7 @@ class Connection:
             pass  # it is closed already, which is what was wanted
         finally:
             self._socket.close()
+
+
+def _unwanted(request: Request) -> bool:
+    return request.command == wire.CMD_READ and request.buffer is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from holdfast.core.units import MIB
 from holdfast.disks.errors import WireBroken
 from holdfast.disks.nbd.connection import Connection, Request
 from holdfast.disks.nbd.wire import NbdAddress
@@ -13,6 +14,13 @@ __all__ = ["ConnectionPool"]
 
 _FLUSH_LIMIT_S = 900.0  # a server behind a slow device may write back for minutes; a dead one says nothing for ever
 _LOOK_S = 0.05
+
+# A server that takes its buffers from glibc (qemu-nbd does) gives each large one back to the kernel after use, and the
+# next is a page fault for every 4 KiB: half of what such a server costs (2.8 s of processor time for 2.5 GiB of writes
+# against 1.5 s). glibc stops that for good once it has freed one that was larger: it then keeps twice that size (the
+# dynamic thresholds of mallopt(3), at most 32 MiB). So, once it is clear that much will move, one large read is asked.
+_STRETCH_BYTES = 16 * MIB  # 31 MiB gains nothing more; kept is twice this: more than all our requests in flight
+_STRETCH_AFTER_BYTES = 32 * MIB
 
 
 class ConnectionPool:
@@ -28,6 +36,8 @@ class ConnectionPool:
         self._all: list[tuple[Connection, threading.Lock]] = []
         self._lock = threading.Lock()
         self._shared: tuple[Connection, threading.Lock] | None = None
+        self._moved_bytes = 0
+        self._hole: int | None = None
         held = self.mine()
         self.first = held[0]
         if not self.first.facts.multi_conn:
@@ -44,6 +54,29 @@ class ConnectionPool:
             with self._lock:
                 self._all.append(held)
         return held
+
+    def note_empty(self, start: int, end: int) -> None:
+        """The server says that this range reads zeros: asking for it costs neither side anything."""
+        if self._hole is None and end - start >= _STRETCH_BYTES:
+            self._hole = start
+
+    def moving(self, connection: Connection, size_bytes: int) -> None:
+        """Say that bytes are about to be read or written; the caller holds the connection's lock.
+
+        Once they are many, a server on this machine is brought to keep its buffers. One far away is not: at worst what
+        it is asked for has to be sent, and the network is slower than its memory.
+        """
+        if self._moved_bytes >= _STRETCH_AFTER_BYTES:
+            return
+        with self._lock:
+            before = self._moved_bytes
+            self._moved_bytes += size_bytes
+            if not before < _STRETCH_AFTER_BYTES <= self._moved_bytes:
+                return
+        facts = connection.facts
+        if connection.local and facts.maximum_block >= _STRETCH_BYTES <= facts.size_bytes:
+            end = (facts.size_bytes - _STRETCH_BYTES) // MIB * MIB  # ends of disks are often empty
+            connection.read_away(end if self._hole is None else self._hole, _STRETCH_BYTES)
 
     def _everyone(self) -> list[tuple[Connection, threading.Lock]]:
         with self._lock:

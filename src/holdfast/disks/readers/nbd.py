@@ -65,7 +65,9 @@ class NbdReader:
             with lock:
                 found = connection.status(at, end - at, ALLOCATION)
             for begin, stop, flags in found:
-                if not flags & wire.STATE_ZERO:
+                if flags & wire.STATE_ZERO:
+                    self._pool.note_empty(begin, stop)
+                else:
                     yield Extent(begin, min(stop, end))
                 at = stop
 
@@ -84,6 +86,7 @@ class NbdReader:
     def read_into(self, offset: int, buffer: memoryview) -> None:
         connection, lock = self._pool.mine()
         with lock:
+            self._pool.moving(connection, len(buffer))
             connection.read_into(offset, buffer)
 
     def done_with(self, start: int, end: int) -> None:

@@ -91,6 +91,7 @@ class NbdWriter:
     def write(self, offset: int, data: memoryview) -> None:
         connection, lock = self._pool.mine()
         with lock:
+            self._pool.moving(connection, len(data))
             connection.write(offset, data)
 
     def write_zeros(self, offset: int, size_bytes: int) -> None:
