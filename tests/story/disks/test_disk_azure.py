@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
+from disk_azure_lab import MIB, SIZE, Lab, running_lab
 
-from azurelab.disks.blob.grants import Grants
-from azurelab.disks.blob.page_blob import UploadFooters
-from azurelab.disks.blob.routes import DataPlane
-from azurelab.disks.store import DiskStore
 from azurelab.disks.vhd import check_footer
 from holdfast.disks.changes import changes_of
 from holdfast.disks.errors import AddressExpired, TargetHasContent, TargetTooSmall, TransferDamaged, WireBroken
@@ -24,96 +16,17 @@ from holdfast.disks.http.client import HttpClient
 from holdfast.disks.jobs import CopyJob, diff, run_copy
 from holdfast.disks.model.locator import Locator
 
-MIB = 1 << 20
-SIZE = 24 * MIB
-
-
-class Troubled:
-    """The data plane behind a hand that breaks every n-th answer of data: `every` 0 leaves it alone."""
-
-    def __init__(self, app: DataPlane) -> None:
-        self.app, self.every, self.kind, self.count = app, 0, "", 0
-
-    def break_every(self, every: int, kind: str) -> None:
-        self.every, self.kind, self.count = every, kind, 0
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        query = scope.get("query_string", b"")
-        data = (scope.get("method") == "GET" and b"comp=" not in query) or b"comp=page" in query
-        if self.every and data and b"pagelist" not in query:
-            self.count += 1
-            if self.count % self.every == 0:
-                await self._break(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
-    async def _break(self, scope: Any, receive: Any, send: Any) -> None:
-        if self.kind == "throttle":
-            headers = [(b"retry-after", b"0"), (b"content-length", b"0")]
-            await send({"type": "http.response.start", "status": 503, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
-        elif self.kind == "close":
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000000")]})
-            await send({"type": "http.response.body", "body": b"x" * 100, "more_body": False})
-        elif self.kind == "damage":
-
-            async def damaged(message: Any) -> None:
-                if message["type"] == "http.response.body" and message.get("body"):
-                    body = bytearray(message["body"])
-                    body[0] ^= 1
-                    message = {**message, "body": bytes(body)}
-                await send(message)
-
-            await self.app(scope, receive, damaged)
-        elif self.kind == "answer lost":
-
-            async def swallow(message: Any) -> None:
-                if message["type"] == "http.response.start":
-                    raise ConnectionResetError
-
-            await self.app(scope, receive, swallow)
-
-
-class Lab:
-    def __init__(self, folder: Path) -> None:
-        self.time_s, self.port = 1_000_000.0, 0
-        self.store = DiskStore(folder, now=lambda: self.time_s)
-        self.grants = Grants(self.store.catalogue, lambda: self.time_s)
-        self.footers = UploadFooters(self.store.catalogue)
-        self.app = Troubled(DataPlane(self.store, self.grants, self.footers))
-
-    def locator(self, volume: str, access: str = "Read", *, family: str | None = None) -> Locator:
-        self.time_s += 1
-        grant = self.grants.open(volume, access, 3600, family=family, taken_at=self.time_s)
-        return Locator(f"http://127.0.0.1:{self.port}/{grant.path_and_query}")
-
-    def bytes_of(self, volume: str) -> bytes:
-        disk = self.store.get(volume)
-        return bytes(disk.read(0, disk.size_bytes))
-
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    lab = Lab(tmp_path_factory.mktemp("plane"))
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    sock.listen(64)
-    lab.port = sock.getsockname()[1]
-    config = uvicorn.Config(lab.app, log_config=None, lifespan="off", http="h11", ws="none", date_header=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])))
-    thread.start()
-    yield lab
-    server.should_exit = True
-    thread.join(20)
-    sock.close()
-    lab.store.close()
+    with running_lab(tmp_path_factory.mktemp("plane")) as lab:
+        yield lab
 
 
 @pytest.fixture(autouse=True)
 def calm(lab: Lab) -> Iterator[None]:
     yield
-    lab.app.every = 0
+    lab.app.calm()
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,12 @@
 """The HTTP face of the data plane: an ASGI application for every path below `/md-`.
 
-Bodies go out in pieces of 1 MiB, read when the socket can take them, so memory is bounded by the number of connections
-and not by the size of the disks.
+Bodies go out in pieces of 1 MiB, read when the socket can take them (in one of at most 4 MiB where a checksum is asked
+for), so memory is bounded by the number of connections and not by the size of the disks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -19,10 +17,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from azurelab.disks.blob.conditions import require
 from azurelab.disks.blob.errors import BlobError, error_body
 from azurelab.disks.blob.grants import Grant, Grants
+from azurelab.disks.blob.guards import checksum_wanted, verify
 from azurelab.disks.blob.page_blob import Footers, PageBlob
 from azurelab.disks.blob.pagelist import marker_offset, page_limit, page_list
 from azurelab.disks.blob.ranges import MOST_PUT_BYTES, page_range, read_range, requested_range
-from azurelab.disks.crc64 import crc64_header
 from azurelab.disks.errors import VolumeNotFound
 from azurelab.disks.layer import LayerGone
 from azurelab.disks.store import DiskStore
@@ -101,7 +99,8 @@ class DataPlane:
             await self._send(request, send, exc.status, headers, b"", length=None if exc.status == 304 else 0)
             return
         headers["Content-Type"] = "application/xml"
-        await self._send(request, send, exc.status, headers, error_body(exc.code, exc.message, request.id, now))
+        body = error_body(exc.code, exc.message, request.id, now, exc.details)
+        await self._send(request, send, exc.status, headers, body)
 
     async def _send(
         self, request: _Request, send: Send, status: int, headers: Mapping[str, str], body: Any, length: int | None = -1
@@ -185,16 +184,19 @@ class DataPlane:
             await self._send(request, send, 200, headers, b"", length=blob.size_bytes)
             return
         start, end, partial = read_range(request.headers, blob.size_bytes)
-        for name, word in (("x-ms-range-get-content-md5", "MD5"), ("x-ms-range-get-content-crc64", "CRC64")):
-            if request.headers.get(name, "").lower() != "true":
-                continue
+        wanted = checksum_wanted(request.headers)
+        data: bytearray | None = None
+        if wanted is not None:
             if not partial or end - start > MOST_PUT_BYTES:
                 raise BlobError(400, "OutOfRangeInput", "One of the request inputs is out of range.")
-            data = await asyncio.to_thread(blob.read, start, end)
-            if word == "MD5":
-                headers["Content-MD5"] = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-            else:
-                headers["x-ms-content-crc64"] = await asyncio.to_thread(crc64_header, data)
+            name, make = wanted
+
+            def read_and_sum() -> tuple[bytearray, str]:
+                """What is summed up is what is sent, whatever is written meanwhile."""
+                found = blob.read(start, end)
+                return found, make(found)
+
+            data, headers[name] = await asyncio.to_thread(read_and_sum)
         if partial:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{blob.size_bytes}"
         await send(
@@ -204,12 +206,15 @@ class DataPlane:
                 "headers": self._encode(request, headers, end - start),
             }
         )
+        if data is not None:
+            await send({"type": "http.response.body", "body": memoryview(data)})
+            return
         position = start
         while position < end:
             piece_end = min(position + _PIECE, end)
-            data = await asyncio.to_thread(blob.read, position, piece_end)
+            piece = await asyncio.to_thread(blob.read, position, piece_end)
             position = piece_end
-            await send({"type": "http.response.body", "body": memoryview(data), "more_body": position < end})
+            await send({"type": "http.response.body", "body": memoryview(piece), "more_body": position < end})
 
     # -- Get Page Ranges -----------------------------------------------------------------------------------------------
 
@@ -313,8 +318,13 @@ class DataPlane:
                 data = await request.body(MOST_PUT_BYTES)
             if len(data) != end - start:
                 raise _bad_header("x-ms-range")
-            headers = await asyncio.to_thread(_verify, request.headers, data)
-            await asyncio.to_thread(blob.write, start, data, again)
+
+            def checked_write() -> dict[str, str]:
+                checked = verify(request.headers, data)
+                blob.write(start, data, again)
+                return checked
+
+            headers = await asyncio.to_thread(checked_write)
         elif not action:
             raise BlobError(
                 400,
@@ -344,32 +354,6 @@ class DataPlane:
 
 def _query(text: str) -> dict[str, str]:
     return {name.lower(): value for name, value in parse_qsl(text, keep_blank_values=True)}
-
-
-def _verify(headers: Mapping[str, str], data: bytes | bytearray) -> dict[str, str]:
-    """Check the transfer guards that came along; the answer repeats them."""
-    checked: dict[str, str] = {}
-    sent = headers.get("content-md5") or headers.get("x-ms-source-content-md5")
-    if sent is not None:
-        ours = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        if ours != sent.strip():
-            raise BlobError(
-                400,
-                "Md5Mismatch",
-                "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
-            )
-        checked["Content-MD5"] = ours
-    sent = headers.get("x-ms-content-crc64") or headers.get("x-ms-source-content-crc64")
-    if sent is not None:
-        ours = crc64_header(data)
-        if ours != sent.strip():
-            raise BlobError(
-                400,
-                "Crc64Mismatch",
-                "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server.",
-            )
-        checked["x-ms-content-crc64"] = ours
-    return checked
 
 
 def _snapshot_time(moment_s: float) -> str:
