@@ -14,6 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from holdfast.cli.disk import app
+from holdfast.disks.errors import WriteFailed
+from holdfast.disks.writers.rawfile import RawFileWriter
 
 MIB = 1 << 20
 
@@ -132,3 +134,55 @@ def test_full_file_system_says_so_and_the_same_command_finishes_when_there_is_ro
         assert (mount / "t.raw").read_bytes() == source.read_bytes()
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+@pytest.fixture
+def failing_device(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A device of 256 MiB that has room for 16, and what gives it room for all."""
+    folder = tmp_path / "tight"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "holdfast-test", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with open(folder / "backing", "wb") as file:
+            file.truncate(256 * MIB)
+        done = subprocess.run(
+            ["losetup", "-f", "--show", str(folder / "backing")], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            pytest.skip("no loop devices here")
+        device = done.stdout.strip()
+        try:
+            yield (
+                Path(device),
+                lambda: subprocess.run(["mount", "-o", "remount,size=512m", str(folder)], check=True) and None,
+            )
+        finally:
+            subprocess.run(["losetup", "-d", device], check=True)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_write_back_that_fails_while_pages_are_let_go_is_told_by_the_flush(
+    failing_device: tuple[Path, Callable[[], None]],
+) -> None:
+    device, give_room = failing_device
+    data, witness = memoryview(random.Random(3).randbytes(MIB)), os.open(device, os.O_RDONLY)
+    writer = RawFileWriter(str(device), 256 * MIB, fresh=False)
+    try:
+        for number in range(48):
+            writer.write(number * MIB, data)
+        with pytest.raises(OSError):  # the kernel has tried, and failed
+            os.fdatasync(witness)
+        give_room()
+        for number in range(48, 256):
+            writer.write(number * MIB, data)
+        for start in range(0, 256, 16):  # waits for what failed, too, and lets it go
+            writer.done_with(start * MIB, (start + 16) * MIB)
+
+        with pytest.raises(WriteFailed):
+            writer.flush()
+    finally:
+        os.close(witness)
+        writer.abandon()

@@ -18,6 +18,7 @@ from holdfast.disks.formats.qcow2_layout import CLUSTER_BYTES, ENTRIES_PER_L2
 from holdfast.disks.readers.protocol import Reader
 from holdfast.disks.readers.qcow2file import open_plain_qcow2
 from holdfast.disks.system import linux
+from holdfast.disks.system.behind import WriteBehind
 from holdfast.disks.system.files import lock_for_writing, opened, publish
 from holdfast.disks.writers.protocol import TargetTraits
 from holdfast.disks.writers.rawfile import write_failure, write_fully
@@ -68,6 +69,7 @@ class Qcow2FileWriter:
         self._l2: dict[int, array[int]] = {}
         self._dirty_l2: set[int] = set()
         self._let_go_to = 0
+        self._behind = WriteBehind(self._fd)
 
     # -- data --------------------------------------------------------------------------------------------------------
 
@@ -196,15 +198,11 @@ class Qcow2FileWriter:
     def done_with(self, start: int, end: int) -> None:
         """Nothing to do for guest ranges: host offsets are let go as the file grows."""
         with self._lock:
-            behind = self._end - 2 * _EXTEND
-            started = self._let_go_to
-            if behind - started < _EXTEND:
+            start, end = self._let_go_to, self._end - _EXTEND  # what is nearer to the end may not be written yet
+            if end - start < _EXTEND:
                 return
-            self._let_go_to = behind
-        linux.start_writeback(self._fd, behind, _EXTEND)
-        if started:
-            linux.wait_writeback(self._fd, started, behind - started)
-            linux.let_go(self._fd, started, behind - started)
+            self._let_go_to = end
+        self._behind.done(start, end)
 
     def flush(self) -> None:
         """Data durable first, then refcounts, then the tables that point to them, then the header.
@@ -278,12 +276,18 @@ class Qcow2FileWriter:
         return reader
 
     def finish(self) -> None:
+        synced = False
         try:
             self.flush()
+            synced = True
         finally:
-            os.close(self._fd)
+            self._close(synced=synced)
         if self._final is not None:
             publish(self.path, self._final)
 
     def abandon(self) -> None:
+        self._close(synced=False)
+
+    def _close(self, *, synced: bool) -> None:
+        self._behind.close(synced=synced)
         os.close(self._fd)

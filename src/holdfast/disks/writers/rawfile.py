@@ -5,21 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 
 from holdfast.core.units import MIB
 from holdfast.disks.errors import NoSpaceLeft, TargetTooSmall, WriteFailed
 from holdfast.disks.readers.protocol import Reader
 from holdfast.disks.readers.rawfile import RawFileReader
 from holdfast.disks.system import linux
+from holdfast.disks.system.behind import WriteBehind
 from holdfast.disks.system.files import lock_for_writing, opened, publish, size_of
 from holdfast.disks.writers.protocol import TargetTraits
 
 __all__ = ["RawFileWriter", "write_failure", "write_fully"]
 
 _ZEROS = memoryview(bytes(MIB))
-# Pages are dropped this far behind the writers: halved, a writer waits for the device; doubled, twice as much cache.
-_BEHIND_BYTES = 64 * MIB
+_LARGE_BYTES = 512 * 1024  # writes from here on go to the device at once: it never idles, and less is dirty at a time
 
 
 def write_failure(name: str, offset: int, size: int, exc: OSError) -> WriteFailed:
@@ -79,9 +78,7 @@ class RawFileWriter:
         self.size_bytes = size_bytes
         lanes = min(4, os.cpu_count() or 2)
         self.traits = TargetTraits(name=final or path, reads_zero=fresh and self._regular, lanes=lanes)
-        self._lock = threading.Lock()
-        self._behind: list[tuple[int, int]] = []
-        self._behind_bytes = 0
+        self._behind = WriteBehind(self._fd)
 
     def _clear_old_trailer(self, old_bytes: int, size_bytes: int) -> None:
         """Where the disk grows past its old footer, those bytes become part of the disk and must read zeros."""
@@ -91,6 +88,8 @@ class RawFileWriter:
 
     def write(self, offset: int, data: memoryview) -> None:
         write_fully(self._fd, self.path, offset, data)
+        if len(data) >= _LARGE_BYTES:
+            linux.start_writeback(self._fd, offset, len(data))
 
     def write_zeros(self, offset: int, size_bytes: int) -> None:
         """Punch whole blocks and write the ragged edges, which hole punching may not free but always clears."""
@@ -113,22 +112,8 @@ class RawFileWriter:
             at += count
 
     def done_with(self, start: int, end: int) -> None:
-        """Start writing the range back; wait for, and drop, what was started 64 MiB ago.
-
-        So a copy never fills memory with dirty pages that one sync at the end must wait for.
-        """
-        linux.start_writeback(self._fd, start, end - start)
-        with self._lock:
-            self._behind.append((start, end))
-            self._behind_bytes += end - start
-            ready = []
-            while self._behind_bytes > _BEHIND_BYTES:
-                first = self._behind.pop(0)
-                self._behind_bytes -= first[1] - first[0]
-                ready.append(first)
-        for first_start, first_end in ready:
-            linux.wait_writeback(self._fd, first_start, first_end - first_start)
-            linux.let_go(self._fd, first_start, first_end - first_start)
+        """Its pages are on their way out of memory."""
+        self._behind.done(start, end)
 
     def flush(self) -> None:
         try:
@@ -143,20 +128,22 @@ class RawFileWriter:
         return RawFileReader(self.path, locked=False, size_bytes=self.size_bytes)
 
     def finish(self) -> None:
+        synced = False
         try:
             if self._trailer:
                 write_fully(self._fd, self.path, self.size_bytes, memoryview(self._trailer))
             os.fsync(self._fd)
-            with self._lock:
-                left, self._behind = self._behind, []
-            for start, end in left:
-                linux.let_go(self._fd, start, end - start)
+            synced = True
         except OSError as exc:
             raise write_failure(self.path, 0, self.size_bytes, exc) from exc
         finally:
-            os.close(self._fd)
+            self._close(synced=synced)
         if self._final is not None:
             publish(self.path, self._final)
 
     def abandon(self) -> None:
+        self._close(synced=False)
+
+    def _close(self, *, synced: bool) -> None:
+        self._behind.close(synced=synced)
         os.close(self._fd)

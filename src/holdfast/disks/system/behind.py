@@ -1,0 +1,80 @@
+"""Letting written pages go: a thread behind a file's writers.
+
+Writers only ask for write-back, which waits for nothing. The thread waits until the device has taken a range and drops
+its pages. So a copy neither fills memory with dirty pages that one sync at the end must wait for, nor pushes out the
+pages that others work with, and no writer spends its time on that: done by the writers themselves it costs a quarter
+of a copy (docs/benchmarks/disks.md).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+
+from holdfast.core.units import MIB
+from holdfast.disks.system import linux
+
+__all__ = ["WriteBehind"]
+
+# Ranges younger than this are left to the device alone: dropped at once, the thread would wait for each of them.
+_YOUNG_BYTES = 64 * MIB
+# What may be on its way in all before writers wait: more than a fast device leaves behind, and a bound for dirty pages.
+_MOST_BYTES = 160 * MIB
+
+
+class WriteBehind:
+    """The tail of written ranges of one open file. `done` may be called by several threads, `close` once.
+
+    It works on a descriptor of its own: the kernel tells a failed write-back once to each open file description, to
+    whoever asks first. Told to us, who only wait, it would be missing where it matters, in the writer's fdatasync.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        self._ranges: deque[tuple[int, int]] = deque()
+        self._bytes = 0
+        self._closing = False
+        self._change = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def done(self, start: int, end: int) -> None:
+        """The range is written for good. Waits only where the device is far behind."""
+        linux.start_writeback(self._fd, start, end - start)
+        with self._change:
+            self._ranges.append((start, end))
+            self._bytes += end - start
+            if self._bytes <= _YOUNG_BYTES:
+                return
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._follow, name="disk-behind", daemon=True)
+                self._thread.start()
+            self._change.notify_all()
+            self._change.wait_for(lambda: self._bytes <= _MOST_BYTES)
+
+    def _follow(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._closing or self._bytes > _YOUNG_BYTES)
+                if self._closing:
+                    return
+                start, end = self._ranges.popleft()
+            try:
+                linux.wait_writeback(self._fd, start, end - start)
+                linux.let_go(self._fd, start, end - start)
+            finally:
+                with self._change:
+                    self._bytes -= end - start
+                    self._change.notify_all()
+
+    def close(self, *, synced: bool) -> None:
+        """End the thread. `synced`: what is left is durable and is let go too."""
+        with self._change:
+            self._closing = True
+            self._change.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        if synced:
+            for start, end in self._ranges:
+                linux.let_go(self._fd, start, end - start)
+        os.close(self._fd)
