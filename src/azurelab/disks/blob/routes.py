@@ -1,7 +1,7 @@
 """The HTTP face of the data plane: an ASGI application for every path below `/md-`.
 
-Bodies go out in pieces of 1 MiB, read when the socket can take them (in one of at most 4 MiB where a checksum is asked
-for), so memory is bounded by the number of connections and not by the size of the disks.
+Bodies go out in pieces of 4 MiB, read when the socket can take them, so memory is bounded by the number of connections
+and not by the size of the disks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 
 PREFIX = "/md-"
 # Bytes per piece of a body. Smaller costs a thread hop and a socket write more often; larger costs memory per download.
-_PIECE = 1 << 20
+# A range with a checksum is one piece.
+_PIECE = MOST_PUT_BYTES
 # A disk may be compared with a snapshot from before it grew past this size: not on Azure.
 _DIFF_BOUNDARY_BYTES = 4 << 40
 _NEWEST_VERSION = "2026-04-06"
@@ -52,7 +53,8 @@ class _Request:
         self.receive = receive
         self.id = str(uuid.uuid4())
 
-    async def body(self, most_bytes: int) -> bytes:
+    async def parts(self, most_bytes: int) -> list[bytes]:
+        """The body as it came. To be joined by a thread: copying megabytes would hold up every other request."""
         parts: list[bytes] = []
         size = 0
         while True:
@@ -69,7 +71,7 @@ class _Request:
                 )
             parts.append(part)
             if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+                return parts
 
 
 class DataPlane:
@@ -206,14 +208,11 @@ class DataPlane:
                 "headers": self._encode(request, headers, end - start),
             }
         )
-        if data is not None:
-            await send({"type": "http.response.body", "body": memoryview(data)})
-            return
         position = start
         while position < end:
             piece_end = min(position + _PIECE, end)
-            piece = await asyncio.to_thread(blob.read, position, piece_end)
-            position = piece_end
+            piece = data if data is not None else await asyncio.to_thread(blob.read, position, piece_end)
+            position, data = piece_end, None
             await send({"type": "http.response.body", "body": memoryview(piece), "more_body": position < end})
 
     # -- Get Page Ranges -----------------------------------------------------------------------------------------------
@@ -302,7 +301,7 @@ class DataPlane:
             return self._authorize(request.path, request.query)
 
         if action == "clear":
-            if await request.body(0):
+            if any(await request.parts(0)):
                 raise _bad_header("Content-Length")
             await asyncio.to_thread(blob.clear, start, end, again)
         elif action == "update":
@@ -313,13 +312,14 @@ class DataPlane:
                     "The request body is too large and exceeds the maximum permissible limit.",
                 )
             if "x-ms-copy-source" in request.headers:
-                data: bytes | bytearray = await self._copy_source(request, end - start)
+                parts: list[bytes] = [await self._copy_source(request, end - start)]
             else:
-                data = await request.body(MOST_PUT_BYTES)
-            if len(data) != end - start:
+                parts = await request.parts(MOST_PUT_BYTES)
+            if sum(map(len, parts)) != end - start:
                 raise _bad_header("x-ms-range")
 
             def checked_write() -> dict[str, str]:
+                data = parts[0] if len(parts) == 1 else b"".join(parts)
                 checked = verify(request.headers, data)
                 blob.write(start, data, again)
                 return checked
@@ -337,7 +337,7 @@ class DataPlane:
         headers["x-ms-request-server-encrypted"] = "true"
         await self._send(request, send, 201, headers, b"")
 
-    async def _copy_source(self, request: _Request, size_bytes: int) -> bytearray:
+    async def _copy_source(self, request: _Request, size_bytes: int) -> bytes:
         """Put Page From URL, where the URL is a SAS of this lab; it never fetches from anywhere else."""
         wanted = requested_range({"range": request.headers.get("x-ms-source-range", "")})
         if wanted is None or wanted[1] is None or wanted[1] - wanted[0] != size_bytes:
@@ -349,7 +349,7 @@ class DataPlane:
             raise BlobError(403, "CannotVerifyCopySource", exc.message) from exc
         if wanted[1] > source.size_bytes:
             raise BlobError(416, "InvalidRange", "The range specified is invalid for the current size of the resource.")
-        return await asyncio.to_thread(source.read, wanted[0], wanted[1])
+        return bytes(await asyncio.to_thread(source.read, wanted[0], wanted[1]))
 
 
 def _query(text: str) -> dict[str, str]:
