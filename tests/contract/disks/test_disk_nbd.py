@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import select
 import shutil
 import socket
@@ -285,6 +286,87 @@ def test_server_that_ends_in_the_middle_is_told(tmp_path: Path) -> None:
                 time.sleep(0.1)
         finally:
             reader.close()
+
+
+@needs_nbdkit
+def test_small_writes_are_sent_ahead_of_their_answers(tmp_path: Path) -> None:
+    with serving(tmp_path, *nbdkit("--threads=64", "--filter=delay", "memory", "24M", "delay-write=200ms")) as url:
+        writer = NbdWriter(url, "slow", 24 * MIB)
+        began = time.monotonic()
+        for n in range(64):
+            writer.write(n * 65536, memoryview(bytes(65536)))
+        writer.flush()
+        took = time.monotonic() - began
+        writer.finish()
+
+    assert took < 0.2 * 8  # eight at a time would take 1.6 s
+
+
+# -- one large read, after which a server keeps its buffers ---------------------------------------------------------
+
+
+def reads_of(log: Path) -> list[int]:
+    """Sizes of the reads that nbdkit's log filter has seen."""
+    return [int(size, 16) for size in re.findall(r" Read .*?count=0x([0-9a-f]+)", log.read_text())]
+
+
+@needs_qemu
+def test_server_keeps_its_buffers_once_much_is_written(tmp_path: Path) -> None:
+    image, size = tmp_path / "t.qcow2", 128 * MIB
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), str(size)], check=True)
+    pid_file = tmp_path / "pid"
+    with serving(tmp_path, *qemu_nbd(image, "qcow2", f"--pid-file={pid_file}")) as url:
+        writer = NbdWriter(url, "target", size, fresh=True)
+        for n in range(96):
+            writer.write(n * MIB, memoryview(bytes([n + 1]) * MIB))
+        writer.flush()
+        writer.finish()
+        told = Path(f"/proc/{pid_file.read_text().strip()}/stat").read_text().rpartition(")")[2].split()
+
+    assert int(told[7]) < 96 * 256 / 2  # minor faults: one for each page of what was written, otherwise
+
+
+@needs_nbdkit
+@pytest.mark.parametrize("more", [(), ("--no-sr",)])
+@pytest.mark.parametrize("fails", [False, True])
+def test_large_read_that_nobody_wants_neither_fails_nor_disturbs(
+    tmp_path: Path, more: tuple[str, ...], fails: bool
+) -> None:
+    log, content = tmp_path / "log", random.Random(3).randbytes(MIB)
+    (tmp_path / "fail").touch()
+    error = ("--filter=error", "error-pread=EIO", "error-pread-rate=100%", f"error-file={tmp_path}/fail")
+    words = (*more, "--filter=log", *(error[:1] if fails else ()), "memory", "128M", f"logfile={log}")
+    with serving(tmp_path, *nbdkit(*words, *(error[1:] if fails else ()))) as url:
+        writer = NbdWriter(url, "target", 128 * MIB, reads_zero=True)
+        for n in range(80):
+            writer.write(n * MIB, memoryview(content))
+        writer.flush()
+        asked = reads_of(log)
+        (tmp_path / "fail").unlink()
+        back, buffer = writer.read_back(), memoryview(bytearray(MIB))
+        for n in range(80):
+            back.read_into(n * MIB, buffer)
+            assert buffer == content
+        writer.finish()
+
+    assert asked == [31 * MIB]
+
+
+@needs_nbdkit
+@pytest.mark.parametrize(
+    ("size", "more"), [(16, ()), (128, ("--filter=blocksize-policy", "blocksize-maximum=1M", "blocksize-preferred=4k"))]
+)
+def test_nothing_large_is_asked_of_a_small_export_or_a_server_of_small_blocks(
+    tmp_path: Path, size: int, more: tuple[str, ...]
+) -> None:
+    log = tmp_path / "log"
+    words = ("--filter=log", *more[:1], "memory", f"{size}M", f"logfile={log}", *more[1:])
+    with serving(tmp_path, *nbdkit(*words)) as url:
+        writer = NbdWriter(url, "target", size * MIB, fresh=True)
+        for n in range(8):
+            writer.write(n * 2 * MIB, memoryview(b"x" * (2 * MIB)))
+        writer.finish()
+        assert reads_of(log) == []
 
 
 # -- a server that lies, made here ----------------------------------------------------------------------------------

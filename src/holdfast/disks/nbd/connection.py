@@ -14,8 +14,10 @@ from holdfast.disks.nbd.wire import NbdAddress
 
 __all__ = ["Connection", "ExportFacts", "Request"]
 
-# Requests sent before the first answer is awaited. Halved, a server waits for us between requests; doubled, no gain.
-_DEPTH = 8
+# Requests sent before an answer is awaited. On one machine 4 to 16 of 1 MiB are equally good, and 2 cost a tenth. Many
+# hide the round trips of a network: at 20 ms, writes of 64 KiB move 23 MB/s with 8 of them and 172 MB/s with 64.
+_DEPTH = 64
+_DEPTH_BYTES = 32 * 1024 * 1024
 # A read: smaller ones cost both sides a wake-up each, larger ones leave the server idle while we digest.
 _READ_BYTES = 512 * 1024
 _SOCKET_BUFFER = 1 << 20
@@ -90,6 +92,7 @@ class Connection:
         self.name, self._address = name, address
         self._handle = 0
         self._waiting: dict[int, Request] = {}  # by handle, so the first is the oldest
+        self._flying_bytes = 0
         self._write_error: Exception | None = None
         self._broken: str | None = None
         self._read_flags = 0
@@ -236,11 +239,12 @@ class Connection:
                 raise request.error
 
     def read_away(self, offset: int, size: int) -> None:
-        """Send a read whose data and whose error nobody wants; waits for nothing. At most the server's largest block.
+        """Read what nobody wants, and forget also its error. At most the server's largest block.
 
-        Its pieces may come as holes, so that nothing is sent for what is empty.
+        Its pieces may come as holes, so that nothing is sent for what is empty. The answer is waited for: a server that
+        does one thing at a time would wait for us to take it, while we waited for it to take the next write.
         """
-        self._submit(Request(wire.CMD_READ, offset, size))
+        self._await([self._submit(Request(wire.CMD_READ, offset, size))])
 
     def write(self, offset: int, data: memoryview) -> None:
         """Send; the answer may come later. An error surfaces at a later write, or at `settle` or a flush."""
@@ -314,13 +318,15 @@ class Connection:
                 self.take_answer()
 
     def _submit(self, request: Request, payload: memoryview = memoryview(b"")) -> Request:  # noqa: B008
-        while len(self._waiting) >= _DEPTH:
+        moved = request.size if request.command in (wire.CMD_READ, wire.CMD_WRITE) else 0
+        while len(self._waiting) >= _DEPTH or (self._waiting and self._flying_bytes + moved > _DEPTH_BYTES):
             self.take_answer()
         if request.command in (wire.CMD_WRITE, wire.CMD_WRITE_ZEROES):
             self.raise_write_error()
             self._await_overlapping(request.offset, request.offset + request.size)
         self._handle += 1
         self._waiting[self._handle] = request
+        self._flying_bytes += moved
         head = wire.REQUEST.pack(
             wire.REQUEST_MAGIC, request.flags, request.command, self._handle, request.offset, request.size
         )
@@ -366,7 +372,10 @@ class Connection:
             raise self._torn(f"a wrong magic number {magic:#x} in an answer")
 
     def _done(self, handle: int) -> None:
-        self._waiting.pop(handle).done = True
+        request = self._waiting.pop(handle)
+        request.done = True
+        if request.command in (wire.CMD_READ, wire.CMD_WRITE):
+            self._flying_bytes -= request.size
 
     def _of(self, handle: int) -> Request:
         if handle not in self._waiting:
