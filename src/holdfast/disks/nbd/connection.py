@@ -238,13 +238,16 @@ class Connection:
             if request.error is not None:
                 raise request.error
 
-    def read_away(self, offset: int, size: int) -> None:
-        """Read what nobody wants, and forget also its error. At most the server's largest block.
+    def read_away(self, offset: int, size: int) -> int:
+        """Read what nobody wants, and forget also its error; the number of bytes that had to be sent for it.
 
-        Its pieces may come as holes, so that nothing is sent for what is empty. The answer is waited for: a server that
-        does one thing at a time would wait for us to take it, while we waited for it to take the next write.
+        At most the server's largest block. Its pieces may come as holes, so that nothing is sent for what is empty. The
+        answer is waited for: a server that does one thing at a time would wait for us to take it, while we waited for
+        it to take the next write.
         """
-        self._await([self._submit(Request(wire.CMD_READ, offset, size))])
+        request = self._submit(Request(wire.CMD_READ, offset, size))
+        self._await([request])
+        return request.filled
 
     def write(self, offset: int, data: memoryview) -> None:
         """Send; the answer may come later. An error surfaces at a later write, or at `settle` or a flush."""
@@ -356,6 +359,7 @@ class Connection:
                     raise self._torn("a simple answer to a read after structured ones were agreed")
                 if request.buffer is None:
                     self._throw_away(request.size)
+                    request.filled = request.size
                 else:
                     self._receive_into(request.buffer)
             self._done(handle)
@@ -385,6 +389,7 @@ class Connection:
     def _chunk(self, request: Request, kind: int, size: int) -> None:
         if kind in (wire.CHUNK_DATA, wire.CHUNK_HOLE) and _unwanted(request) and size <= request.size + 8:
             self._throw_away(size)
+            request.filled += size - 8 if kind == wire.CHUNK_DATA else 0
         elif kind == wire.CHUNK_DATA and request.buffer is not None and size >= 8:
             (at,) = struct.unpack(">Q", self._receive(8))
             self._receive_into(self._slice(request, at, size - 8))

@@ -21,7 +21,9 @@ _LOOK_S = 0.05
 # (the dynamic thresholds of mallopt(3), at most 32 MiB): it then keeps twice that size. So one large read is asked.
 _STRETCH_BYTES = 31 * MIB  # just below the 32 MiB with its alignment; twice that is more than our requests in flight
 _STRETCH_AFTER_BYTES = 4 * MIB  # the sooner the fewer faults (after 32 MiB: 45,000), but not for a look at some blocks
-_STRETCH_UNKNOWN_AFTER_BYTES = 64 * MIB  # where it may cost 31 MiB of data from the server's memory: 10 to 20 ms
+_PROBE_BYTES = 64 * 1024
+# Where 31 MiB have to be sent: 10 to 20 ms on one machine. What looks near may be a tunnel, so not for little work.
+_STRETCH_DEARLY_AFTER_BYTES = 256 * MIB
 
 
 class ConnectionPool:
@@ -37,7 +39,7 @@ class ConnectionPool:
         self._all: list[tuple[Connection, threading.Lock]] = []
         self._lock = threading.Lock()
         self._shared: tuple[Connection, threading.Lock] | None = None
-        self._moved_bytes, self._stretched = 0, False
+        self._moved_bytes, self._probed, self._stretched = 0, False, False
         self._hole: int | None = None
         held = self.mine()
         self.first = held[0]
@@ -57,28 +59,35 @@ class ConnectionPool:
         return held
 
     def note_empty(self, start: int, end: int) -> None:
-        """The server says that this range reads zeros: asking for it costs neither side anything."""
-        if self._hole is None and end - start >= _STRETCH_BYTES:
-            self._hole = start
+        """The server says, or the caller knows, that this range reads zeros."""
+        begin = (end - _STRETCH_BYTES) // MIB * MIB  # its end, for that is written last
+        if self._hole is None and begin >= start:
+            self._hole = begin
 
     def moving(self, connection: Connection, size_bytes: int) -> None:
         """Say that bytes are about to be read or written; the caller holds the connection's lock.
 
-        Once they are many, a server on this machine is brought to keep its buffers. One far away is not: at worst what
-        it is asked for has to be sent, and the network is slower than its memory.
+        Once they are many, the server is brought to keep its buffers: by a read of a hole, where it answers such reads
+        in some bytes; else, if it runs on this machine, by a read of whatever lies at the disk's end.
         """
         if self._stretched:
             return
+        facts = connection.facts
         with self._lock:
             self._moved_bytes += size_bytes
-            enough = _STRETCH_UNKNOWN_AFTER_BYTES if self._hole is None else _STRETCH_AFTER_BYTES
-            if self._stretched or self._moved_bytes < enough:
+            hole = None if self._probed else self._hole
+            dearly = hole is None
+            if self._moved_bytes < (_STRETCH_DEARLY_AFTER_BYTES if dearly else _STRETCH_AFTER_BYTES):
                 return
+            self._probed, self._stretched = True, dearly
+        if not facts.maximum_block >= _STRETCH_BYTES <= facts.size_bytes:
             self._stretched = True
-        facts = connection.facts
-        if connection.local and facts.maximum_block >= _STRETCH_BYTES <= facts.size_bytes:
-            end = (facts.size_bytes - _STRETCH_BYTES) // MIB * MIB  # disks are often empty at their ends
-            connection.read_away(end if self._hole is None else self._hole, _STRETCH_BYTES)
+        elif hole is not None:
+            self._stretched = connection.read_away(hole, _PROBE_BYTES) == 0
+            if self._stretched:
+                connection.read_away(hole, _STRETCH_BYTES)
+        elif connection.local:
+            connection.read_away((facts.size_bytes - _STRETCH_BYTES) // MIB * MIB, _STRETCH_BYTES)
 
     def _everyone(self) -> list[tuple[Connection, threading.Lock]]:
         with self._lock:

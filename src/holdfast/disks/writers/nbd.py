@@ -57,6 +57,8 @@ class NbdWriter:
                 reads_zero = self._is_empty(look_inside=not overwrite)
                 if not reads_zero and not overwrite:
                     raise TargetHasContent(name=name)
+            if reads_zero:
+                self._pool.note_empty(0, facts.size_bytes)
         except BaseException:
             self._pool.close()
             raise
