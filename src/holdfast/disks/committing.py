@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.core.units import MIB
 from holdfast.disks.budget import Budget
@@ -32,8 +31,7 @@ _IDLE_S = 0.5
 _IDLE_WINDOWS = 1024  # unchanged windows are journaled at least this often (16 GiB read)
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """A window that a scanner wrote: its new page, and what landed, for those who listen."""
 
     window: int
@@ -132,11 +130,11 @@ class DirectCommitter(_Committer):
         self._pages, self._landed, self._bytes = {}, [], 0
 
 
-@dataclass
 class _Group:
-    scans: list[Scan] = field(default_factory=list)
-    unchanged: list[int] = field(default_factory=list)
-    held_bytes: int = 0
+    def __init__(self) -> None:
+        self.scans: list[Scan] = []
+        self.unchanged: list[int] = []
+        self.held_bytes = 0
 
 
 class HeldCommitter(_Committer):

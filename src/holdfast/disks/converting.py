@@ -6,7 +6,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from holdfast.core.units import MIB
@@ -100,7 +99,7 @@ def _write_image(
     else:
         writer = None
     opened = writer or open_writer(
-        replace(target, format=kind), reader.size_bytes, virgin=True, in_place=False, overwrite=overwrite
+        target.of_format(kind), reader.size_bytes, virgin=True, in_place=False, overwrite=overwrite
     )
     try:
         done = copy_disk(reader, opened, watcher=watcher)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.disks.budget import Budget
 from holdfast.disks.copying import copy_disk
@@ -40,8 +39,7 @@ _MOST_ZEROED_KEPT = 4096  # extents, of which a sample verifies some
 __all__ = ["CopyJob", "Difference", "diff", "digest", "run_copy", "verify"]
 
 
-@dataclass(frozen=True)
-class CopyJob:
+class CopyJob(NamedTuple):
     """One copy. `digests`: write a list of the target's state here. `base`: the list of the state that the target
     holds; it is brought up to date. At most one of them. `verify`: none, sample or full; None: sample for remote
     targets that keep a list, none for others. `chain`: the name of the source's state for the next run.
@@ -59,7 +57,7 @@ class CopyJob:
     trust_backing: bool = False
     keep_cache: bool = False
     chunk_bytes: int = CHUNK_BYTES
-    budget: Budget = field(default_factory=Budget)
+    budget: Budget | None = None
     seed: int | None = None
     renew_source: Renew | None = None
     renew_target: Renew | None = None
@@ -103,7 +101,7 @@ def _with_layers(reader: Reader, job: CopyJob) -> tuple[CopyJob, list[str]]:
     changes, reason = layer_changes(reader)
     if changes is None:
         notes.append(f"{reason}: everything is read and compared")
-    return replace(job, changes=changes), notes
+    return job._replace(changes=changes), notes
 
 
 def _copy_from(
@@ -304,8 +302,7 @@ def _listed(extents: list[Extent]) -> list[dict[str, int]]:
 # -- diff, verify, digest --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """Where two disks, or a disk and its list, differ; `read_bytes` says how much was looked at."""
 
     extents: list[Extent]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.disks.errors import DiskNotFound, DiskUsage, SameDisk, TargetHasContent, TargetInUse
 from holdfast.disks.model.locator import Locator
@@ -35,8 +34,7 @@ _SUFFIXES = {
 }
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """How a source may be used. `unchanged`: the user vouches that a device is as the last run saw it.
     `trust_backing`: it is the user's own layered disk, whose backing files may be read."""
 

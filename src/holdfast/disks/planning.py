@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, Geometry
 from holdfast.disks.model.extents import Extent, Kind, aligned, difference, merged, union
@@ -12,8 +12,7 @@ from holdfast.disks.model.extents import Extent, Kind, aligned, difference, merg
 __all__ = ["WindowWork", "ZeroRun", "by_window", "tracked_work", "window_work", "zero_runs"]
 
 
-@dataclass(frozen=True, slots=True)
-class WindowWork:
+class WindowWork(NamedTuple):
     """One window to process. `data`: what to read, chunk-aligned; the rest of the window reads as zeros.
 
     `only`: positions of chunks that may have changed (None: all; chunks outside keep their entry).
@@ -24,8 +23,7 @@ class WindowWork:
     only: frozenset[int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ZeroRun:
+class ZeroRun(NamedTuple):
     """A range, however large, that reads as zeros and must be cleared on the target."""
 
     start: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from blake3 import blake3
 
@@ -17,7 +16,6 @@ from holdfast.disks.system.linux import is_zero
 __all__ = ["Scan", "pieces", "scan_piece", "scan_window"]
 
 
-@dataclass(slots=True)
 class Scan:
     """What a window holds and how it differs from what the target is known to hold.
 
@@ -25,12 +23,15 @@ class Scan:
     chunks that are zero, merged. `positions`: of all changed chunks in the window's page.
     """
 
-    window: int
-    page: bytes
-    positions: list[int] = field(default_factory=list)
-    data: list[tuple[int, bytes]] = field(default_factory=list)
-    zero: list[Extent] = field(default_factory=list)
-    read_bytes: int = 0
+    __slots__ = ("data", "page", "positions", "read_bytes", "window", "zero")
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.page = b""
+        self.positions: list[int] = []
+        self.data: list[tuple[int, bytes]] = []
+        self.zero: list[Extent] = []
+        self.read_bytes = 0
 
     @property
     def held_bytes(self) -> int:
@@ -73,7 +74,7 @@ def scan_window(reader: Reader, work: WindowWork, old: bytes, geometry: Geometry
     chunk_bytes = geometry.chunk_bytes
     base = work.window * ENTRIES_PER_PAGE
     page = bytearray(old) if work.only is not None else bytearray(PAGE_BYTES)
-    scan = Scan(work.window, b"")
+    scan = Scan(work.window)
     if work.only is not None:
         for position in work.only:
             page[position * ENTRY_BYTES : (position + 1) * ENTRY_BYTES] = ZERO

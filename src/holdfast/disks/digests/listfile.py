@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -27,8 +27,7 @@ _MAGIC = b"HFDIGEST"
 _ALL_UNKNOWN = UNKNOWN * (PAGE_BYTES // len(UNKNOWN))
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a list says of itself. `generation` 0 was never complete; `settled` False: a run is, or was, under way."""
 
     size_bytes: int
@@ -47,7 +46,7 @@ class Header:
 
 
 def _packed(header: Header) -> bytes:
-    text = json.dumps(asdict(header)).encode()
+    text = json.dumps(header._asdict()).encode()
     body = _MAGIC + len(text).to_bytes(4, "little") + text
     return (body + blake3(body).digest(16)).ljust(PAGE_BYTES, b"\0")
 
@@ -159,7 +158,7 @@ class DigestList:
     def open_run(self) -> None:
         """Say durably that a run is under way, so that nobody takes the root for the truth."""
         if self.header.settled:
-            self._write_header(replace(self.header, settled=False))
+            self._write_header(self.header._replace(settled=False))
             self.sync()
 
     def settle(self, touched: Iterable[int], chain: str | None) -> str:
@@ -190,7 +189,7 @@ class DigestList:
         top = self._page_at(len(pages) - 1, 0)
         root = root_of(self.geometry, node_of(top)).hex()
         generation = self.header.generation + 1
-        self._write_header(replace(self.header, settled=True, generation=generation, chain=chain, root=root))
+        self._write_header(self.header._replace(settled=True, generation=generation, chain=chain, root=root))
         self.sync()
         return root
 
@@ -198,6 +197,6 @@ class DigestList:
         return os.pread(self._fd, PAGE_BYTES, self._layout.page_offset(level, number))
 
     def _write_header(self, header: Header) -> None:
-        header = replace(header, sequence=header.sequence + 1)
+        header = header._replace(sequence=header.sequence + 1)
         os.pwrite(self._fd, _packed(header), header.sequence % 2 * PAGE_BYTES)
         self.header = header

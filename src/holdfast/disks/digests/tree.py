@@ -7,7 +7,7 @@ the disk's size, the chunk size and the top node. Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -31,8 +31,7 @@ def root_of(geometry: Geometry, top: bytes) -> bytes:
     return blake3(about + top).digest(NODE_BYTES)
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where pages lie in a list file: two header slots, the leaves, then each level of nodes up to a single page."""
 
     geometry: Geometry

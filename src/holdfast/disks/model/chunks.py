@@ -8,8 +8,6 @@ of the disk (16 MiB): the unit of work, of journaling and of integrity.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from blake3 import blake3
 
 from holdfast.core.units import KIB
@@ -38,28 +36,30 @@ def digest_of(data: memoryview | bytes | bytearray) -> bytes:
     return blake3(data).digest(ENTRY_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
 class Geometry:
-    """How a disk of `size_bytes` falls into chunks and windows."""
+    """How a disk of `size_bytes` falls into chunks and windows. Not changed once made."""
 
-    size_bytes: int
-    chunk_bytes: int = CHUNK_BYTES
+    __slots__ = ("chunk_bytes", "chunks", "size_bytes", "window_bytes", "windows")
 
-    def __post_init__(self) -> None:
-        if self.size_bytes < 0 or self.chunk_bytes < 4096 or self.chunk_bytes & (self.chunk_bytes - 1):
-            raise ValueError(f"no geometry of {self.size_bytes} bytes in chunks of {self.chunk_bytes}")
+    def __init__(self, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> None:
+        if size_bytes < 0 or chunk_bytes < 4096 or chunk_bytes & (chunk_bytes - 1):
+            raise ValueError(f"no geometry of {size_bytes} bytes in chunks of {chunk_bytes}")
+        self.size_bytes = size_bytes
+        self.chunk_bytes = chunk_bytes
+        self.window_bytes = chunk_bytes * ENTRIES_PER_PAGE
+        self.chunks = -(-size_bytes // chunk_bytes)
+        self.windows = -(-self.chunks // ENTRIES_PER_PAGE)
 
-    @property
-    def window_bytes(self) -> int:
-        return self.chunk_bytes * ENTRIES_PER_PAGE
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Geometry):
+            return NotImplemented
+        return (self.size_bytes, self.chunk_bytes) == (other.size_bytes, other.chunk_bytes)
 
-    @property
-    def chunks(self) -> int:
-        return -(-self.size_bytes // self.chunk_bytes)
+    def __hash__(self) -> int:
+        return hash((self.size_bytes, self.chunk_bytes))
 
-    @property
-    def windows(self) -> int:
-        return -(-self.chunks // ENTRIES_PER_PAGE)
+    def __repr__(self) -> str:
+        return f"Geometry({self.size_bytes}, {self.chunk_bytes})"
 
     def window(self, number: int) -> tuple[int, int]:
         """The byte range of a window, cut at the disk's end."""

@@ -7,12 +7,10 @@ The address is a secret (a SAS URL opens the disk to whoever has it), so it neve
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any
 
-from holdfast.core.clock import format_utc, parse_utc
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = ["Locator", "shown"]
 
@@ -21,6 +19,8 @@ def shown(address: str) -> str:
     """The address without its query and password: safe to print."""
     if "://" not in address:
         return address
+    from urllib.parse import urlsplit, urlunsplit
+
     parts = urlsplit(address)
     host = parts.hostname or ""
     if parts.port:
@@ -29,9 +29,8 @@ def shown(address: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, query, ""))
 
 
-@dataclass(frozen=True)
 class Locator:
-    """One disk's address.
+    """One disk's address. Not changed once made.
 
     `address`: a path, `-`, `nbd://…`, `nbd+unix:///EXPORT?socket=…`, or `http(s)://…`.
     `format`: raw, qcow2, vhd, vhdx, vmdk, vdi (files), page-blob, azure-disk, range (URLs); None: by suffix and scheme.
@@ -42,15 +41,27 @@ class Locator:
     `expires_at`: when the address stops working; the engine asks its `renew()` before.
     """
 
-    address: str
-    format: str | None = None
-    size_bytes: int | None = None
-    alignment: int = 1
-    reads_zero: bool = False
-    chain: str | None = None
-    changed_since: str | None = None
-    previous: str | None = None
-    expires_at: datetime | None = None
+    def __init__(
+        self,
+        address: str,
+        format: str | None = None,  # noqa: A002 - the field is called so
+        size_bytes: int | None = None,
+        alignment: int = 1,
+        reads_zero: bool = False,
+        chain: str | None = None,
+        changed_since: str | None = None,
+        previous: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> None:
+        self.address = address
+        self.format = format
+        self.size_bytes = size_bytes
+        self.alignment = alignment
+        self.reads_zero = reads_zero
+        self.chain = chain
+        self.changed_since = changed_since
+        self.previous = previous
+        self.expires_at = expires_at
 
     @property
     def name(self) -> str:
@@ -67,18 +78,32 @@ class Locator:
     def __repr__(self) -> str:
         return f"Locator({self.name!r}, format={self.format!r}, size_bytes={self.size_bytes!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, Locator) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
     def renewed(self, address: str, expires_at: datetime | None = None) -> Locator:
-        return replace(self, address=address, expires_at=expires_at)
+        return Locator(**(vars(self) | {"address": address, "expires_at": expires_at}))
+
+    def of_format(self, kind: str) -> Locator:
+        return Locator(**(vars(self) | {"format": kind}))
 
     def to_json(self) -> str:
         """JSON with the secret address: for a pipe to the mover, never for a log."""
-        fields: dict[str, Any] = asdict(self)
-        fields["expires_at"] = format_utc(self.expires_at) if self.expires_at else None
+        fields: dict[str, Any] = dict(vars(self))
+        if self.expires_at is not None:
+            from holdfast.core.clock import format_utc
+
+            fields["expires_at"] = format_utc(self.expires_at)
         return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str) -> Locator:
         fields = json.loads(text)
         if fields.get("expires_at"):
+            from holdfast.core.clock import parse_utc
+
             fields["expires_at"] = parse_utc(fields["expires_at"])
         return cls(**fields)

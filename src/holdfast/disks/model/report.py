@@ -4,37 +4,54 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from holdfast.disks.model.extents import Extent
 
 __all__ = ["Meter", "Progress", "Report", "Watcher"]
 
 
-@dataclass
 class Report:
-    """One run. `why` says how changes were found; `root` identifies the disk state when a list was kept (hex)."""
+    """One run. `why` says how changes were found; `root` identifies the disk state when a list was kept (hex).
 
-    why: str
-    size_bytes: int
-    read_bytes: int = 0
-    changed_bytes: int = 0
-    written_bytes: int = 0
-    zeroed_bytes: int = 0
-    skipped_bytes: int = 0  # not read again, because an earlier run of the same command had done it
-    root: str | None = None
-    resumed: bool = False
-    notes: list[str] = field(default_factory=list)
-    verified: str = "none"
-    verified_bytes: int = 0
+    `skipped_bytes` were not read again, because an earlier run of the same command had done it.
+    """
+
+    def __init__(
+        self,
+        why: str,
+        size_bytes: int,
+        *,
+        read_bytes: int = 0,
+        changed_bytes: int = 0,
+        written_bytes: int = 0,
+        zeroed_bytes: int = 0,
+        skipped_bytes: int = 0,
+        root: str | None = None,
+        resumed: bool = False,
+        notes: list[str] | None = None,
+        verified: str = "none",
+        verified_bytes: int = 0,
+    ) -> None:
+        self.why = why
+        self.size_bytes = size_bytes
+        self.read_bytes = read_bytes
+        self.changed_bytes = changed_bytes
+        self.written_bytes = written_bytes
+        self.zeroed_bytes = zeroed_bytes
+        self.skipped_bytes = skipped_bytes
+        self.root = root
+        self.resumed = resumed
+        self.notes = [] if notes is None else notes
+        self.verified = verified
+        self.verified_bytes = verified_bytes
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """What the constructor takes, as JSON values."""
+        return vars(self) | {"notes": list(self.notes)}
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """A moment of a run: bytes of the plan that are behind us, of how many, and written so far."""
 
     done_bytes: int

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from holdfast.disks.model.extents import Extent
 
 __all__ = ["ChangeList", "Reader", "SourceTraits"]
 
 
-@dataclass(frozen=True)
-class SourceTraits:
+class SourceTraits(NamedTuple):
     """What the engine needs to know of a source before it plans.
 
     `lanes`: how many threads may usefully read at once. `adaptive`: a network end whose best number is found while
@@ -29,8 +27,7 @@ class SourceTraits:
     chain: str | None = None
 
 
-@dataclass(frozen=True)
-class ChangeList:
+class ChangeList(NamedTuple):
     """What a source says has changed between two of its states.
 
     `since` must equal the chain id in the digest list, else the list of extents is about another pair of states and is

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from holdfast.disks.readers.protocol import Reader
 
 __all__ = ["TargetTraits", "Writer"]
 
 
-@dataclass(frozen=True)
-class TargetTraits:
+class TargetTraits(NamedTuple):
     """What the engine needs to know of a target before it plans.
 
     `reads_zero`: it is new, and reads zeros wherever nothing was written. `granularity`: writes start and end at
