@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["NOUNS", "main"]
+__all__ = ["NOUNS", "main", "program"]
 
 # noun → (module, what it is for). The order is that of the help.
 NOUNS: dict[str, tuple[str, str]] = {
@@ -41,6 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"holdfast: there is no '{words[0]}'. 'holdfast --help' lists what there is.", file=sys.stderr)
         return 2
     return _run(words[0], words[1:], test_clock)
+
+
+def program() -> None:
+    """`main` as a process of its own.
+
+    Looking through all that was just imported, and at the end through all that goes away with the process, is an
+    eighth of the time of a small disk copy: young garbage is looked for less often, and none at the end.
+    """
+    gc.set_threshold(50_000)
+    code = main()
+    gc.freeze()
+    sys.exit(code)
 
 
 def _run(noun: str, rest: list[str], test_clock: str | None) -> int:
@@ -110,4 +123,4 @@ Exit codes:  0 done, 1 failed, 2 usage, 3 not found, 4 refused by a rule."""
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

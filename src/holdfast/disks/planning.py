@@ -90,10 +90,9 @@ def tracked_work(
     zero = difference(merged(e for e in listed if e.kind is Kind.ZERO), data)  # where both are listed, reading decides
     edges = [edge for e in zero for edge in _ragged_edges(e, chunk, size)]
     read = aligned([*data, *edges], chunk, size)
-    touched = union(read, aligned(zero, chunk, size))
     reads = dict(by_window(read, geometry))
+    spans = dict(by_window(union(read, aligned(zero, chunk, size)), geometry)) if zero else reads
     doubted = set(doubtful)
-    spans = dict(by_window(touched, geometry))
     for window in sorted(spans.keys() | doubted):
         if skip(window):
             continue

@@ -17,10 +17,11 @@ from holdfast.disks.system import linux
 
 __all__ = ["WriteBehind"]
 
+_LARGE_BYTES = 512 * 1024
 # Ranges younger than this are left to the device alone: dropped at once, the thread would wait for each of them.
-_YOUNG_BYTES = 64 * MIB
+_YOUNG_BYTES = 96 * MIB
 # What may be on its way in all before writers wait: more than a fast device leaves behind, and a bound for dirty pages.
-_MOST_BYTES = 160 * MIB
+_MOST_BYTES = 192 * MIB
 
 
 class WriteBehind:
@@ -32,18 +33,26 @@ class WriteBehind:
 
     def __init__(self, fd: int) -> None:
         self._fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-        self._ranges: deque[tuple[int, int]] = deque()
-        self._bytes = 0
+        self._ranges: deque[tuple[int, int, int]] = deque()  # start, end, written bytes
+        self._fresh_bytes = self._bytes = 0
         self._closing = False
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
 
+    def wrote(self, offset: int, size: int) -> None:
+        """Large writes go to the device at once: it never idles, and less is dirty at a time."""
+        if size >= _LARGE_BYTES:
+            linux.start_writeback(self._fd, offset, size)
+        with self._change:
+            self._fresh_bytes += size
+
     def done(self, start: int, end: int) -> None:
-        """The range is written for good. Waits only where the device is far behind."""
+        """What was written of the range is written for good. Waits only where the device is far behind."""
         linux.start_writeback(self._fd, start, end - start)
         with self._change:
-            self._ranges.append((start, end))
-            self._bytes += end - start
+            written, self._fresh_bytes = self._fresh_bytes, 0  # by all threads: their sum counts, not whose it is
+            self._ranges.append((start, end, written))
+            self._bytes += written
             if self._bytes <= _YOUNG_BYTES:
                 return
             if self._thread is None:
@@ -58,13 +67,13 @@ class WriteBehind:
                 self._change.wait_for(lambda: self._closing or self._bytes > _YOUNG_BYTES)
                 if self._closing:
                     return
-                start, end = self._ranges.popleft()
+                start, end, written = self._ranges.popleft()
             try:
                 linux.wait_writeback(self._fd, start, end - start)
                 linux.let_go(self._fd, start, end - start)
             finally:
                 with self._change:
-                    self._bytes -= end - start
+                    self._bytes -= written
                     self._change.notify_all()
 
     def close(self, *, synced: bool) -> None:
@@ -75,6 +84,6 @@ class WriteBehind:
         if self._thread is not None:
             self._thread.join()
         if synced:
-            for start, end in self._ranges:
+            for start, end, _ in self._ranges:
                 linux.let_go(self._fd, start, end - start)
         os.close(self._fd)

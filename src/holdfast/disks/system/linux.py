@@ -22,7 +22,6 @@ _libc.memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 _libc.memcmp.restype = ctypes.c_int
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 _libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
-_libc.syscall.restype = ctypes.c_long
 
 _KEEP_SIZE, _PUNCH_HOLE, _ZERO_RANGE = 1, 2, 16  # <linux/falloc.h>
 _WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4  # <linux/fs.h>, sync_file_range
@@ -80,30 +79,20 @@ def let_go(fd: int, offset: int, size: int) -> None:
     os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
 
 
-class _CacheRange(ctypes.Structure):
-    _fields_ = (("offset", ctypes.c_uint64), ("size", ctypes.c_uint64))
-
-
-class _CacheStat(ctypes.Structure):
-    _fields_ = (
-        ("cached", ctypes.c_uint64),
-        ("dirty", ctypes.c_uint64),
-        ("writeback", ctypes.c_uint64),
-        ("evicted", ctypes.c_uint64),
-        ("recently_evicted", ctypes.c_uint64),
-    )
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# <linux/mman.h>: cachestat's range is offset and size, its answer cached, dirty, writeback, evicted, recently evicted.
+_CacheRange, _CacheAnswer = ctypes.c_uint64 * 2, ctypes.c_uint64 * 5
+_cachestat = ctypes.CDLL(None).syscall  # a face of its own, so that its arguments have types
+_cachestat.argtypes = [ctypes.c_long, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint]
+_cachestat.restype = ctypes.c_long
 
 
 def cached_share(fd: int, offset: int, size: int) -> float | None:
     """Which part of the range lies in the page cache, 0 to 1; None where the kernel cannot say."""
-    answer = _CacheStat()
-    asked = _CacheRange(offset, size)
-    code = _libc.syscall(
-        ctypes.c_long(_SYS_CACHESTAT), ctypes.c_uint(fd), ctypes.byref(asked), ctypes.byref(answer), ctypes.c_uint(0)
-    )
-    if code != 0 or size <= 0:
+    answer = _CacheAnswer()
+    if _cachestat(_SYS_CACHESTAT, fd, _CacheRange(offset, size), answer, 0) != 0 or size <= 0:
         return None
-    return float(answer.cached) * os.sysconf("SC_PAGE_SIZE") / size
+    return float(answer[0]) * _PAGE_BYTES / size
 
 
 def die_with_parent(signal_number: int) -> None:

@@ -202,6 +202,7 @@ class Qcow2FileWriter:
             if end - start < _EXTEND:
                 return
             self._let_go_to = end
+        self._behind.wrote(start, end - start)
         self._behind.done(start, end)
 
     def flush(self) -> None:

@@ -18,7 +18,6 @@ from holdfast.disks.writers.protocol import TargetTraits
 __all__ = ["RawFileWriter", "write_failure", "write_fully"]
 
 _ZEROS = memoryview(bytes(MIB))
-_LARGE_BYTES = 512 * 1024  # writes from here on go to the device at once: it never idles, and less is dirty at a time
 
 
 def write_failure(name: str, offset: int, size: int, exc: OSError) -> WriteFailed:
@@ -88,8 +87,7 @@ class RawFileWriter:
 
     def write(self, offset: int, data: memoryview) -> None:
         write_fully(self._fd, self.path, offset, data)
-        if len(data) >= _LARGE_BYTES:
-            linux.start_writeback(self._fd, offset, len(data))
+        self._behind.wrote(offset, len(data))
 
     def write_zeros(self, offset: int, size_bytes: int) -> None:
         """Punch whole blocks and write the ragged edges, which hole punching may not free but always clears."""
