@@ -380,7 +380,9 @@ def digest(
             Path(unfinished_path(path)).unlink(missing_ok=True)
             book = Book.begin(path, Geometry(reader.size_bytes, chunk_bytes), reader.traits.identity)
             try:
-                report = copy_disk(reader, NowhereWriter(reader.size_bytes), book, watcher=watcher)
+                report = copy_disk(
+                    reader, NowhereWriter(reader.size_bytes), book, watcher=watcher, hint_first=digests is not None
+                )
             except BaseException:
                 book.abandon()
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
@@ -13,7 +14,10 @@ from holdfast.disks.readers.protocol import Reader
 from holdfast.disks.system.buffers import Buffer
 from holdfast.disks.system.linux import is_zero
 
-__all__ = ["Scan", "pieces", "scan_piece", "scan_window"]
+if TYPE_CHECKING:
+    from holdfast.disks.digests.hints import Hints
+
+__all__ = ["Scan", "pieces", "scan_piece", "scan_window", "tag_piece"]
 
 
 class Scan:
@@ -69,25 +73,77 @@ def scan_piece(buffer: Buffer, start: int, end: int, geometry: Geometry, *, dige
     return entries
 
 
-def scan_window(reader: Reader, work: WindowWork, old: bytes, geometry: Geometry, buffer: Buffer) -> Scan:
-    """Read a window and say what differs from `old`, its page of entries; changed data are copied out of the buffer."""
+def tag_piece(buffer: Buffer, start: int, end: int, geometry: Geometry, hints: Hints) -> list[bytes]:
+    """Tags of the chunks in a buffer that holds [start, end); ZERO for those of zeros."""
+    chunk_bytes, size = geometry.chunk_bytes, end - start
+    view, words, address, tag = buffer.view, buffer.words, buffer.address, hints.tag
+    tags: list[bytes] = []
+    add = tags.append
+    with hints.turn:
+        for at in range(0, size, chunk_bytes):
+            stop = at + chunk_bytes
+            if stop > size:
+                stop = size
+            if words[at >> 3] == 0 and is_zero(address + at, stop - at):
+                add(ZERO)
+            else:
+                add(tag(view[at:stop]))
+    return tags
+
+
+def _digest_the_rest(
+    buffer: Buffer, size: int, geometry: Geometry, tags: list[bytes], expected: bytes, old: bytes
+) -> list[bytes]:
+    """Entries of a piece: those of `old` where tags are as expected, digests where they are not."""
+    entries: list[bytes] = []
+    for number, tag in enumerate(tags):
+        slot = number * ENTRY_BYTES
+        if tag is ZERO:
+            entries.append(ZERO)
+        elif tag == expected[slot : slot + ENTRY_BYTES]:
+            entries.append(old[slot : slot + ENTRY_BYTES])
+        else:
+            at = number * geometry.chunk_bytes
+            entries.append(blake3(buffer.view[at : min(at + geometry.chunk_bytes, size)]).digest(ENTRY_BYTES))
+    return entries
+
+
+def scan_window(
+    reader: Reader, work: WindowWork, old: bytes, geometry: Geometry, buffer: Buffer, hints: Hints | None = None
+) -> Scan:
+    """Read a window and say what differs from `old`, its page of entries; changed data are copied out of the buffer.
+
+    With `hints` a chunk that has the expected tag keeps its entry without being digested.
+    """
     chunk_bytes = geometry.chunk_bytes
     base = work.window * ENTRIES_PER_PAGE
     page = bytearray(old) if work.only is not None else bytearray(PAGE_BYTES)
     scan = Scan(work.window)
-    if work.only is not None:
-        for position in work.only:
-            page[position * ENTRY_BYTES : (position + 1) * ENTRY_BYTES] = ZERO
+    expected = hints.expected(work.window, old) if hints is not None else b""
+    tags = bytearray(expected) if work.only is not None else bytearray(PAGE_BYTES)
+    for position in work.only or ():
+        for entries_of in (page, tags):
+            entries_of[position * ENTRY_BYTES : (position + 1) * ENTRY_BYTES] = ZERO
     for start, end in pieces(work.data, buffer.size):
         reader.read_into(start, buffer.view[: end - start])
         scan.read_bytes += end - start
         position = start // chunk_bytes - base
-        entries = scan_piece(buffer, start, end, geometry, digest=True)
-        joined = b"".join(entries)
         slot = position * ENTRY_BYTES
+        if hints is None:
+            entries = scan_piece(buffer, start, end, geometry, digest=True)
+        else:
+            found = tag_piece(buffer, start, end, geometry, hints)
+            joined = b"".join(found)
+            stop = slot + len(joined)
+            tags[slot:stop] = joined  # one that was not read is of zeros, and its tag and entry are
+            if joined == expected[slot:stop]:
+                page[slot:stop] = old[slot:stop]
+                continue  # most pieces of most disks
+            entries = _digest_the_rest(buffer, end - start, geometry, found, expected[slot:stop], old[slot:stop])
+        joined = b"".join(entries)
         page[slot : slot + len(joined)] = joined
         if joined == old[slot : slot + len(joined)]:
-            continue  # most pieces of most disks
+            continue
         run = -1
         for at, entry in zip(range(0, end - start, chunk_bytes), entries, strict=True):
             slot = position * ENTRY_BYTES
@@ -101,6 +157,8 @@ def scan_window(reader: Reader, work: WindowWork, old: bytes, geometry: Geometry
         if run >= 0:
             scan.data.append((start + run, bytes(buffer.view[run : end - start])))
     scan.page = bytes(page)
+    if hints is not None and (tags != expected or scan.page != old):
+        hints.put(work.window, tags, scan.page)
     _note_zeroed(scan, old, geometry)
     return scan
 

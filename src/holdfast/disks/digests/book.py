@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast.disks.digests.journal import Journal
 from holdfast.disks.digests.listfile import DigestList
 from holdfast.disks.errors import DiskNotFound, ListDamaged
 from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, ZERO, Geometry
 from holdfast.disks.system.files import publish
+
+if TYPE_CHECKING:
+    from holdfast.disks.digests.hints import Hints
 
 __all__ = ["Book", "journal_path", "resized", "unfinished_path"]
 
@@ -45,6 +48,7 @@ class Book:
         self.journal = Journal(journal_path(path), self.geometry.windows, header.list_id, header.generation)
         self.resumed = self.journal.found
         self.same_source = self.journal.start(source)
+        self._hints: Hints | None = None
 
     @classmethod
     def begin(cls, path: str, geometry: Geometry, source: dict[str, Any] | None) -> Book:
@@ -67,6 +71,14 @@ class Book:
         if digests.geometry != geometry:
             digests = resized(path, digests, geometry)
         return cls(path, digests, source)
+
+    def hints(self) -> Hints:
+        """The list's hints, for runs that read everything; opened when first asked for. Raises OSError."""
+        if self._hints is None:
+            from holdfast.disks.digests.hints import Hints, hints_path  # its cipher is imported only where it is used
+
+            self._hints = Hints(hints_path(self.path), self.geometry.chunk_bytes)
+        return self._hints
 
     def page(self, window: int) -> bytes:
         """What the target is known to hold. Unknown where a run was cut short and nobody vouches for the page."""
@@ -123,27 +135,30 @@ class Book:
     def settle(self, chain: str | None) -> str:
         """All windows are right: publish the next generation and forget the journal. Returns the root (hex)."""
         root = self.digests.settle(self.journal.touched, chain)
-        self.digests.close()
+        self._close_files()
         if self._first:
             publish(unfinished_path(self.path), self.path)
-        self.journal.close()
         self.journal.remove()
         return root
 
     def discard(self) -> None:
         """Forget a list that was only just begun."""
-        self.digests.close()
-        self.journal.close()
+        self._close_files()
         self.journal.remove()
         Path(unfinished_path(self.path)).unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Close; a later run goes on from here. An untouched settled list stays settled and keeps no journal."""
         settled = self.digests.header.settled
-        self.digests.close()
-        self.journal.close()
+        self._close_files()
         if settled and not self.journal.touched.count and not self.journal.done.count:
             self.journal.remove()
+
+    def _close_files(self) -> None:
+        self.digests.close()
+        self.journal.close()
+        if self._hints is not None:
+            self._hints.close()
 
 
 def resized(path: str, old: DigestList, geometry: Geometry) -> DigestList:
