@@ -1,6 +1,6 @@
 """Makes the disks that the benchmarks copy: sparse, with a real OS tree, text and random data, and a second version.
 
-    python benchmarks/disks/inputs.py FOLDER [--gib 8] [--data-mib 2900]
+    python benchmarks/disks/inputs.py FOLDER [--gib 8] [--data-mib 2900] [--first-only]
 
 `v1.raw` is the first version; `v2.raw` has about 1 % of the data changed in realistic extents: many single 4 KiB
 blocks, some runs of 64 to 512 KiB, some cleared ranges. `changed.json` lists them as a change tracker would.
@@ -117,9 +117,11 @@ def _data_extents(path: Path) -> list[tuple[int, int]]:
         os.close(fd)
 
 
-def make(folder: Path, gib: float = 8, data_mib: int = 2900, seed: int = 1) -> None:
+def make(folder: Path, gib: float = 8, data_mib: int = 2900, seed: int = 1, *, first_only: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     make_first(folder / "v1.raw", int(gib * 1024) * MIB, data_mib, seed)
+    if first_only:
+        return
     make_second(folder / "v1.raw", folder / "v2.raw", folder / "changed.json", seed + 1, data_mib / 100 * 2.6)
 
 
@@ -128,5 +130,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--gib", type=float, default=8)
     parser.add_argument("--data-mib", type=int, default=2900)
+    parser.add_argument("--first-only", action="store_true", help="no second version")
     told = parser.parse_args()
-    make(told.folder, told.gib, told.data_mib)
+    make(told.folder, told.gib, told.data_mib, first_only=told.first_only)

@@ -41,7 +41,12 @@ _GOALS: dict[str, list[tuple[str, str, float]]] = {
     "into_export": [("ratio", _AT_MOST, 0.9)],
     "qcow2_to_qcow2": [("ratio", _AT_MOST, 1.25)],
     "nbd_to_nbd": [("ratio", _AT_MOST, 0.9)],
-    "incremental": [("ratio", _AT_MOST, 1.25), ("Coriolis by ours", _AT_LEAST, 9), ("rsync by ours", _AT_LEAST, 15)],
+    "incremental": [
+        ("ratio", _AT_MOST, 1.25),
+        ("by reading", _AT_MOST, 1.8),
+        ("Coriolis by ours", _AT_LEAST, 9),
+        ("rsync by ours", _AT_LEAST, 15),
+    ],
     "tracked": [("ratio", _AT_MOST, 1.25)],
     "huge_disk": [("ratio", _AT_MOST, 1.1), ("largest resident MB", _AT_MOST, 200)],
     "vhd_file": [("ratio", _AT_MOST, 1.05)],
@@ -56,31 +61,24 @@ _GOALS: dict[str, list[tuple[str, str, float]]] = {
 }
 # What the profile says; shown where the goal is missed. The profile itself: docs/decisions/0024.
 _WHY = {
-    "first_sync_ext4": "the digest is 0.4 s of processor time beside the peer's 1.5 s; on two cores that are "
-    "otherwise free it hides behind the writes almost wholly (1.06 and 1.14 in two runs; decision 0024).",
+    "first_sync_ext4": "the digest is 0.4 s of processor time beside the peer's 1.4 s; where another program keeps "
+    "a core busy it does not hide behind the device.",
     "first_sync_tmpfs": "the digest is 0.4 s of processor time; in memory nothing is waited for, so it hides "
     "only while a core is free: 1.24 and 0.97 were measured in two runs.",
-    "first_sync_evicted": "every contender reads and writes 5 GiB of one device, whose rate (1.2 GB/s) decides; "
-    "direct I/O saves processor time and costs wall time (decision 0024).",
-    "incremental": "rsync: reading and BLAKE3 alone, the bare loop, take a tenth of its processor time, so 15 × is out "
-    "of reach while everything is read and digested (a second, faster digest is declined in decision 0021; both sides "
-    "are local files in memory, which favours rsync's reading of both). Against the bare loop: start-up, and making "
-    "marks, digests and data durable, which the loop does not do.",
-    "tracked": "the work is a fifth of a second, and our start-up a third of that; without it the loop is slower than "
-    "we are, though we also sync list and journal.",
+    "first_sync_evicted": "the device decides: 2.0 GB/s when only read, 2.1 GB/s when only written, so that 6.3 GiB "
+    "take 6.6 s in any case, which is 0.83 of the fastest peer's time (decision 0024).",
+    "incremental": "against only reading: reading takes 0.4 s of processor time, tags of all chunks 0.16 s, digests "
+    "and writes of what changed 0.08 s, start-up 0.05 s, Python about 0.1 s; shared perfectly by two cores that would be "
+    "1.7 × of only reading. Threads that wait for the interpreter and for each other's tags make the rest "
+    "(decision 0021).",
+    "tracked": "the work is a fifth of a second, and our start-up a quarter of that; without it the loop is slower "
+    "than we are, though we also sync list and journal.",
     "huge_disk": "of what depends on the disk's size only the tree above the list can be found in the profile: 0.02 s "
     "of 0.6 s. The processor time is equal; the rest is the moment of load.",
-    "into_export": "one thread of the server copies every byte twice and takes 2.3 to 3.2 s of processor time under "
-    "any client, so that all clients end within some per cent of each other (0.99 and 1.02 in two runs); ours digests "
-    "meanwhile.",
-    "nbd_to_nbd": "as into_export, with a second server: all three processes together took 5.0 s of processor time, "
-    "nbdcopy's three 4.9 s, without digests.",
     "qcow2_to_qcow2": "BLAKE3 of 2.5 GiB is 0.45 s of processor time where the whole peer takes 1.3 s; the rest is "
     "copying in the kernel, as in the peer. It hides behind the writes only where a core is free.",
     "qcow2_zstd": "where other programs run, the peer's many threads get a larger share of the machine than our four",
     "vmdk": "where other programs run, our threads wait; the peer takes eleven times our processor seconds",
-    "azure": "up: MD5 on both sides of one machine is 0.7 s of processor time that the peer does not spend; without it "
-    "the same copy took 1.0 s against the peer's 1.2 s (decision 0025).",
     "vhd_file": "the same work as the raw copy, in processor time and without start-up; the rest is noise.",
 }
 
