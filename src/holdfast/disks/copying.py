@@ -121,6 +121,8 @@ class _Run:
             self._start(report, self.reader.size_bytes)
             self._run_held(plan)
         self._clear_tail(book is None or book.virgin)
+        if book is not None:
+            book.virgin = False  # the target holds something: a repair clears what must be zeros
         self._require_unchanged_source()
         if self._hints is not None and self._hints.problem is not None:
             report.notes.append(_WITHOUT_HINTS.format(problem=self._hints.problem))

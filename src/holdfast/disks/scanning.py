@@ -64,7 +64,7 @@ def scan_piece(buffer: Buffer, start: int, end: int, geometry: Geometry, *, dige
         if stop > size:
             stop = size
         # a look at the first word spares most chunks the call into libc
-        if words[at >> 3] == 0 and is_zero(address + at, stop - at):
+        if (words[at >> 3] == 0 or stop - at < 8) and is_zero(address + at, stop - at):
             add(ZERO)
         elif digest:
             add(blake3(view[at:stop]).digest(ENTRY_BYTES))
@@ -84,7 +84,7 @@ def tag_piece(buffer: Buffer, start: int, end: int, geometry: Geometry, hints: H
             stop = at + chunk_bytes
             if stop > size:
                 stop = size
-            if words[at >> 3] == 0 and is_zero(address + at, stop - at):
+            if (words[at >> 3] == 0 or stop - at < 8) and is_zero(address + at, stop - at):
                 add(ZERO)
             else:
                 add(tag(view[at:stop]))

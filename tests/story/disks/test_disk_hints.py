@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 from pathlib import Path
@@ -207,8 +208,6 @@ def test_full_disk_under_the_hints_is_told_once_and_the_copy_goes_on(
 
 
 def _no_space(hints: Path) -> Any:
-    import os
-
     real = os.pwrite
 
     def pwrite(fd: int, data: Any, offset: int) -> int:
@@ -232,3 +231,66 @@ def test_only_its_owner_may_read_the_key_and_every_file_has_its_own(tmp_path: Pa
     assert larger.tag(chunk) != one.tag(chunk)
     for hints in (one, other, again, larger):
         hints.close()
+
+
+def test_file_of_somebody_else_under_the_name_of_hints_is_left_alone(tmp_path: Path) -> None:
+    disk, other = tmp_path / "day.hints", tmp_path / "precious"
+    disk.write_bytes(bytes(4096) + b"a disk whose first page is empty" * 1000)
+    other.write_bytes(b"mine")
+    (tmp_path / "night.hints").symlink_to(other)
+    before = disk.read_bytes()
+
+    for name in ("day.hints", "night.hints"):
+        with pytest.raises(OSError):
+            Hints(str(tmp_path / name), CHUNK)
+
+    assert (disk.read_bytes(), other.read_bytes()) == (before, b"mine")
+
+
+def test_hints_that_others_could_have_read_or_planted_are_begun_anew(tmp_path: Path) -> None:
+    path, chunk = tmp_path / "L.hints", memoryview(b"x" * 100)
+    first = Hints(str(path), CHUNK)
+    planted = first.tag(chunk)
+    first.close()
+    path.chmod(0o644)
+
+    again = Hints(str(path), CHUNK)
+
+    assert again.tag(chunk) != planted
+    assert path.stat().st_mode & 0o777 == 0o600
+    again.close()
+
+
+def test_hints_that_cannot_be_read_vouch_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replica = Replica(tmp_path, 9)
+    replica.run()
+    replica.run()
+    hints, real = hints_of(replica), os.pread
+
+    def pread(fd: int, size: int, offset: int) -> bytes:
+        if offset and Path(f"/proc/self/fd/{fd}").resolve() == hints.resolve():
+            raise OSError(5, "Input/output error")
+        return real(fd, size, offset)
+
+    monkeypatch.setattr("holdfast.disks.digests.hints.os.pread", pread)
+    replica.change()
+
+    report = replica.run()
+
+    assert replica.equal
+    assert any("Input/output error" in note for note in report.notes)
+
+
+def test_hints_make_room_for_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replica = Replica(tmp_path, 10)
+    replica.run()
+    replica.run()
+    full = os.statvfs_result((4096, 4096, 100, 2, 2, 10, 10, 10, 0, 255))
+    monkeypatch.setattr("holdfast.disks.digests.hints.os.fstatvfs", lambda _fd: full)
+    replica.change()
+
+    report = replica.run()
+
+    assert replica.equal
+    assert hints_of(replica).stat().st_size == 0
+    assert any("too little room" in note for note in report.notes)

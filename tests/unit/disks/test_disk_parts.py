@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from holdfast.disks.budget import Budget
+from holdfast.disks.digests.listfile import DigestList
 from holdfast.disks.errors import DiskNotFound, DiskUsage, ServerRefused, SourceChanged
 from holdfast.disks.formats import ova, vhd
 from holdfast.disks.http.gate import Gate
 from holdfast.disks.jobs import CopyJob, run_copy
+from holdfast.disks.model.chunks import ENTRY_BYTES, ZERO, Geometry
 from holdfast.disks.model.locator import Locator, shown
 from holdfast.disks.opening import format_of
 from holdfast.disks.readers.httprange import HttpRangeReader
@@ -26,6 +28,7 @@ from holdfast.disks.sequential import ordered
 from holdfast.disks.system import linux
 from holdfast.disks.system.buffers import Buffer
 from holdfast.disks.system.linux import is_zero
+from holdfast.disks.writers.rawfile import RawFileWriter
 
 MIB = 1 << 20
 
@@ -305,3 +308,42 @@ def test_reader_leaves_the_page_cache_as_it_found_it(tmp_path: Path) -> None:
         os.close(fd)
     assert [share > 0.9 for share in shares] == [False, True, False, False]
     assert max(shares[0], shares[2], shares[3]) < 0.1
+
+
+@pytest.mark.parametrize("tail", [*range(1, 9), 15, 16, 17])
+def test_short_last_chunk_of_zeros_is_known_as_zeros(tmp_path: Path, tail: int) -> None:
+    source, listed = tmp_path / "s.raw", tmp_path / "L"
+    source.write_bytes(os.urandom(MIB) + bytes(tail))
+
+    report = run_copy(CopyJob(Locator(str(source)), Locator(str(tmp_path / "t.raw")), digests=str(listed)))
+    book = DigestList.open(str(listed))
+
+    assert report.written_bytes == MIB
+    assert book.page(0)[16 * ENTRY_BYTES : 17 * ENTRY_BYTES] == ZERO
+    book.close()
+
+
+def test_chunks_larger_than_a_read_are_refused() -> None:
+    with pytest.raises(ValueError, match="chunks of 2097152"):
+        Geometry(1 << 30, 2 * MIB)
+
+
+def test_zeros_that_a_first_copy_did_not_leave_are_cleared_by_its_repair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "s.raw", tmp_path / "t.raw"
+    source.write_bytes(os.urandom(MIB) + bytes(MIB))
+    write, spoilt = RawFileWriter.write, list[int]()
+
+    def spoiling(self: RawFileWriter, offset: int, data: memoryview) -> None:
+        write(self, offset, data)
+        if not spoilt:
+            spoilt.append(1)
+            write(self, MIB + 100, memoryview(b"what should not be here"))
+
+    monkeypatch.setattr(RawFileWriter, "write", spoiling)
+
+    report = run_copy(CopyJob(Locator(str(source)), Locator(str(target)), digests=str(tmp_path / "L"), verify="full"))
+
+    assert target.read_bytes() == source.read_bytes()
+    assert "1 extents differed" in report.notes[0]

@@ -77,7 +77,13 @@ class Book:
         if self._hints is None:
             from holdfast.disks.digests.hints import Hints, hints_path  # its cipher is imported only where it is used
 
-            self._hints = Hints(hints_path(self.path), self.geometry.chunk_bytes)
+            hints = Hints(hints_path(self.path), self.geometry.chunk_bytes)
+            try:
+                hints.require_room(self.geometry.windows)
+            except BaseException:
+                hints.close()
+                raise
+            self._hints = hints
         return self._hints
 
     def page(self, window: int) -> bytes:

@@ -12,7 +12,9 @@ ordered, and the file may be deleted at any time. Argued in `docs/decisions/0021
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 
 from blake3 import blake3
@@ -25,6 +27,7 @@ __all__ = ["Hints", "hints_path"]
 _MAGIC = b"HFHINTS1"
 _KEY_BYTES = 16
 _HEAD_BYTES = len(_MAGIC) + 4 + _KEY_BYTES
+_SPARE_BYTES = 1024 * 1024
 _NONCE = bytes(12)  # one for all: the tags are compared with each other, and are as secret as the key beside them
 
 
@@ -42,19 +45,27 @@ class Hints:
     """One open file of hints. Pages are those of the list: 256 chunks each. Several threads may use it at once."""
 
     def __init__(self, path: str, chunk_bytes: int) -> None:
-        """Open the hints at `path`; whatever is not such a file, or is about chunks of another size, is begun anew.
+        """Open the hints at `path`; damaged ones, those that others may read, and those about chunks of another size
+        are begun anew.
 
-        Raises OSError. Only its owner may read it, for it holds the key.
+        Raises OSError, also where something lies there that is not ours: nothing of a user's is ever overwritten.
         """
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         try:
-            key = _key_in(os.pread(self._fd, PAGE_BYTES, 0), chunk_bytes)
+            status, head = os.fstat(self._fd), os.pread(self._fd, PAGE_BYTES, 0)
+            begun = status.st_size <= PAGE_BYTES and not any(head)  # by us, and never written
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+                raise OSError(errno.EEXIST, "not a file of ours", path)
+            if not begun and not head.startswith(_MAGIC):
+                raise OSError(errno.EEXIST, "not a file of hints", path)
+            key = _key_in(head, chunk_bytes) if not status.st_mode & 0o077 else None
             if key is None:
                 key = os.urandom(_KEY_BYTES)
-                head = _MAGIC + chunk_bytes.to_bytes(4, "little") + key
+                new = _MAGIC + chunk_bytes.to_bytes(4, "little") + key
                 os.fchmod(self._fd, 0o600)
                 os.ftruncate(self._fd, 0)
-                os.pwrite(self._fd, (head + blake3(head).digest(ENTRY_BYTES)).ljust(PAGE_BYTES, b"\0"), 0)
+                os.pwrite(self._fd, (new + blake3(new).digest(ENTRY_BYTES)).ljust(PAGE_BYTES, b"\0"), 0)
+                os.fsync(self._fd)  # so that after a power cut the head says whose the pages behind it are
         except BaseException:
             os.close(self._fd)
             raise
@@ -73,7 +84,20 @@ class Hints:
         return _xor(self.page(window), entries)
 
     def page(self, window: int) -> bytes:
-        return os.pread(self._fd, PAGE_BYTES, PAGE_BYTES * (1 + window)).ljust(PAGE_BYTES, b"\0")
+        """What is stored; zeros, which vouch for nothing, where nothing is or it cannot be read."""
+        try:
+            return os.pread(self._fd, PAGE_BYTES, PAGE_BYTES * (1 + window)).ljust(PAGE_BYTES, b"\0")
+        except OSError as exc:
+            self.problem = str(exc)
+            return bytes(PAGE_BYTES)
+
+    def require_room(self, windows: int) -> None:
+        """Raises OSError where the file system could become too full for the list itself; gives back what is held."""
+        room, status = os.fstatvfs(self._fd), os.fstat(self._fd)
+        wanted = PAGE_BYTES * (1 + windows) - status.st_blocks * 512
+        if room.f_bavail * room.f_frsize < 2 * max(0, wanted) + _SPARE_BYTES:
+            os.ftruncate(self._fd, 0)
+            raise OSError(errno.ENOSPC, "too little room beside the list")
 
     def put(self, window: int, tags: bytes | bytearray, entries: bytes | bytearray) -> None:
         """Keep for the next run which tags go with which entries: both of the same bytes, both zero for zeros.
@@ -88,7 +112,9 @@ class Hints:
             self.problem = str(exc)
 
     def close(self) -> None:
-        os.close(self._fd)
+        """A thread that is late finds nothing to write to, not a file that got the same number."""
+        fd, self._fd = self._fd, -1
+        os.close(fd)
 
 
 def _key_in(head: bytes, chunk_bytes: int) -> bytes | None:

@@ -59,9 +59,11 @@ def _unpacked(slot: bytes) -> Header | None:
     if blake3(body).digest(16) != check:
         return None
     try:
-        return Header(**json.loads(body[12:]))
+        header = Header(**json.loads(body[12:]))
+        Geometry(header.size_bytes, header.chunk_bytes)  # whose chunks we cannot read, we cannot compare
     except (TypeError, ValueError):
         return None
+    return header
 
 
 class DigestList:

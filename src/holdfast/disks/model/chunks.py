@@ -16,6 +16,7 @@ __all__ = [
     "CHUNK_BYTES",
     "ENTRIES_PER_PAGE",
     "ENTRY_BYTES",
+    "LARGEST_CHUNK_BYTES",
     "PAGE_BYTES",
     "UNKNOWN",
     "ZERO",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 CHUNK_BYTES = 64 * KIB
+LARGEST_CHUNK_BYTES = 1024 * KIB  # a chunk is read in one piece, and the smallest reads are of this size
 ENTRY_BYTES = 16
 PAGE_BYTES = 4096
 ENTRIES_PER_PAGE = PAGE_BYTES // ENTRY_BYTES
@@ -42,7 +44,7 @@ class Geometry:
     __slots__ = ("chunk_bytes", "chunks", "size_bytes", "window_bytes", "windows")
 
     def __init__(self, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> None:
-        if size_bytes < 0 or chunk_bytes < 4096 or chunk_bytes & (chunk_bytes - 1):
+        if size_bytes < 0 or not 4096 <= chunk_bytes <= LARGEST_CHUNK_BYTES or chunk_bytes & (chunk_bytes - 1):
             raise ValueError(f"no geometry of {size_bytes} bytes in chunks of {chunk_bytes}")
         self.size_bytes = size_bytes
         self.chunk_bytes = chunk_bytes

@@ -126,13 +126,6 @@ class Connection:
         if self.facts.structured and self.facts.flags & wire.SEND_DF:
             self._read_flags = wire.CMD_FLAG_DF
 
-    @property
-    def local(self) -> bool:
-        """Whether the server runs on this machine."""
-        if self._socket.family == socket.AF_UNIX:
-            return True
-        return str(self._socket.getpeername()[0]).startswith(("127.", "::1"))
-
     # -- bytes -------------------------------------------------------------------------------------------------------
 
     def _torn(self, problem: str | OSError) -> WireBroken:
@@ -239,7 +232,7 @@ class Connection:
                 raise request.error
 
     def read_away(self, offset: int, size: int) -> int:
-        """Read what nobody wants, and forget also its error; the number of bytes that had to be sent for it.
+        """Read what nobody wants, and forget also its error; the number of bytes that had to be sent for it, or all.
 
         At most the server's largest block. Its pieces may come as holes, so that nothing is sent for what is empty. The
         answer is waited for: a server that does one thing at a time would wait for us to take it, while we waited for
@@ -247,7 +240,7 @@ class Connection:
         """
         request = self._submit(Request(wire.CMD_READ, offset, size))
         self._await([request])
-        return request.filled
+        return size if request.error is not None else request.filled
 
     def write(self, offset: int, data: memoryview) -> None:
         """Send; the answer may come later. An error surfaces at a later write, or at `settle` or a flush."""

@@ -22,8 +22,6 @@ _LOOK_S = 0.05
 _STRETCH_BYTES = 31 * MIB  # just below the 32 MiB with its alignment; twice that is more than our requests in flight
 _STRETCH_AFTER_BYTES = 4 * MIB  # the sooner the fewer faults (after 32 MiB: 45,000), but not for a look at some blocks
 _PROBE_BYTES = 64 * 1024
-# Where 31 MiB have to be sent: 10 to 20 ms on one machine. What looks near may be a tunnel, so not for little work.
-_STRETCH_DEARLY_AFTER_BYTES = 256 * MIB
 
 
 class ConnectionPool:
@@ -39,7 +37,7 @@ class ConnectionPool:
         self._all: list[tuple[Connection, threading.Lock]] = []
         self._lock = threading.Lock()
         self._shared: tuple[Connection, threading.Lock] | None = None
-        self._moved_bytes, self._probed, self._stretched = 0, False, False
+        self._moved_bytes, self._stretched = 0, False
         self._hole: int | None = None
         held = self.mine()
         self.first = held[0]
@@ -67,27 +65,20 @@ class ConnectionPool:
     def moving(self, connection: Connection, size_bytes: int) -> None:
         """Say that bytes are about to be read or written; the caller holds the connection's lock.
 
-        Once they are many, the server is brought to keep its buffers: by a read of a hole, where it answers such reads
-        in some bytes; else, if it runs on this machine, by a read of whatever lies at the disk's end.
+        Once they are many, the server is brought to keep its buffers, by a read of a hole, where it answers such reads
+        in some bytes. Where it sends data for them nothing more is asked: 31 MiB can take a slow server a minute.
         """
         if self._stretched:
             return
         facts = connection.facts
         with self._lock:
             self._moved_bytes += size_bytes
-            hole = None if self._probed else self._hole
-            dearly = hole is None
-            if self._moved_bytes < (_STRETCH_DEARLY_AFTER_BYTES if dearly else _STRETCH_AFTER_BYTES):
+            hole = self._hole
+            if self._stretched or hole is None or self._moved_bytes < _STRETCH_AFTER_BYTES:
                 return
-            self._probed, self._stretched = True, dearly
-        if not facts.maximum_block >= _STRETCH_BYTES <= facts.size_bytes:
             self._stretched = True
-        elif hole is not None:
-            self._stretched = connection.read_away(hole, _PROBE_BYTES) == 0
-            if self._stretched:
-                connection.read_away(hole, _STRETCH_BYTES)
-        elif connection.local:
-            connection.read_away((facts.size_bytes - _STRETCH_BYTES) // MIB * MIB, _STRETCH_BYTES)
+        if facts.maximum_block >= _STRETCH_BYTES <= facts.size_bytes and connection.read_away(hole, _PROBE_BYTES) == 0:
+            connection.read_away(hole, _STRETCH_BYTES)
 
     def _everyone(self) -> list[tuple[Connection, threading.Lock]]:
         with self._lock:

@@ -8,6 +8,7 @@ of a copy (docs/benchmarks/disks.md).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -32,7 +33,7 @@ class WriteBehind:
     """
 
     def __init__(self, fd: int) -> None:
-        self._fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = _own(fd)
         self._ranges: deque[tuple[int, int, int]] = deque()  # start, end, written bytes
         self._fresh_bytes = self._bytes = 0
         self._closing = False
@@ -41,13 +42,15 @@ class WriteBehind:
 
     def wrote(self, offset: int, size: int) -> None:
         """Large writes go to the device at once: it never idles, and less is dirty at a time."""
-        if size >= _LARGE_BYTES:
+        if self._fd is not None and size >= _LARGE_BYTES:
             linux.start_writeback(self._fd, offset, size)
         with self._change:
             self._fresh_bytes += size
 
     def done(self, start: int, end: int) -> None:
         """What was written of the range is written for good. Waits only where the device is far behind."""
+        if self._fd is None:
+            return
         linux.start_writeback(self._fd, start, end - start)
         with self._change:
             written, self._fresh_bytes = self._fresh_bytes, 0  # by all threads: their sum counts, not whose it is
@@ -56,25 +59,23 @@ class WriteBehind:
             if self._bytes <= _YOUNG_BYTES:
                 return
             if self._thread is None:
-                self._thread = threading.Thread(target=self._follow, name="disk-behind", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._follow, args=(self._fd,), name="disk-behind", daemon=True)
+                thread.start()
+                self._thread = thread
             self._change.notify_all()
-            self._change.wait_for(lambda: self._bytes <= _MOST_BYTES)
+            self._change.wait_for(lambda: self._closing or self._bytes <= _MOST_BYTES)
 
-    def _follow(self) -> None:
+    def _follow(self, fd: int) -> None:
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._closing or self._bytes > _YOUNG_BYTES)
                 if self._closing:
                     return
                 start, end, written = self._ranges.popleft()
-            try:
-                linux.wait_writeback(self._fd, start, end - start)
-                linux.let_go(self._fd, start, end - start)
-            finally:
-                with self._change:
-                    self._bytes -= written
-                    self._change.notify_all()
+            _let_go(fd, start, end)
+            with self._change:
+                self._bytes -= written
+                self._change.notify_all()
 
     def close(self, *, synced: bool) -> None:
         """End the thread. `synced`: what is left is durable and is let go too."""
@@ -83,7 +84,26 @@ class WriteBehind:
             self._change.notify_all()
         if self._thread is not None:
             self._thread.join()
-        if synced:
-            for start, end, _ in self._ranges:
-                linux.let_go(self._fd, start, end - start)
-        os.close(self._fd)
+        if self._fd is None:
+            return
+        try:
+            for start, end, _ in self._ranges if synced else ():
+                _let_go(self._fd, start, end)
+        finally:
+            os.close(self._fd)
+
+
+def _own(fd: int) -> int | None:
+    """Another open file description of the same file; None, so that pages stay until the kernel wants them, where there
+    is no /proc or the file may be written but not read."""
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _let_go(fd: int, start: int, end: int) -> None:
+    """Wait for the device and drop the pages. Advice: where it cannot be followed, nothing is lost but memory."""
+    linux.wait_writeback(fd, start, end - start)
+    with contextlib.suppress(OSError):
+        linux.let_go(fd, start, end - start)

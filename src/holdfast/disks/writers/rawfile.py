@@ -107,6 +107,7 @@ class RawFileWriter:
         while at < end:
             count = min(end - at, len(_ZEROS))
             write_fully(self._fd, self.path, at, _ZEROS[:count])
+            self._behind.wrote(at, count)
             at += count
 
     def done_with(self, start: int, end: int) -> None:

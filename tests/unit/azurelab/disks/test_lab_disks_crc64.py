@@ -10,6 +10,8 @@ from awscrt.checksums import crc64nvme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azurelab.disks.blob import guards
+from azurelab.disks.blob.errors import BlobError
 from azurelab.disks.crc64 import crc64_header
 from fakes.crc64 import crc64
 from holdfast.disks.http.guards import CRC64
@@ -57,3 +59,11 @@ def test_wheel_equals_the_judge_on_a_whole_page_write() -> None:
     data = random.Random(1).randbytes(4 << 20)
 
     assert crc64nvme(data) == crc64(data)
+
+
+@pytest.mark.parametrize("value", ["\u00e4" * 12, "not base64", "AAAA"])
+def test_guard_that_is_no_base64_of_eight_bytes_is_refused_as_azure_does(value: str) -> None:
+    with pytest.raises(BlobError) as refused:
+        guards.verify({"x-ms-content-crc64": value}, b"data")
+
+    assert refused.value.code == "InvalidCrc64"
