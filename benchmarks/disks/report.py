@@ -69,8 +69,7 @@ _WHY = {
     "take 6.6 s in any case, which is 0.83 of the fastest peer's time (decision 0024).",
     "incremental": "against only reading: reading takes 0.4 s of processor time, tags of all chunks 0.16 s, digests "
     "and writes of what changed 0.08 s, start-up 0.05 s, Python about 0.1 s; shared perfectly by two cores that would "
-    "be 1.7 × of only reading. Threads that wait for the interpreter and for each other's tags make the rest "
-    "(decision 0021).",
+    "be 1.7 × of only reading. Threads that wait for the interpreter make the rest (decision 0021).",
     "tracked": "the work is a fifth of a second, and our start-up a quarter of that; without it the loop is slower "
     "than we are, though we also sync list and journal.",
     "huge_disk": "of what depends on the disk's size only the tree above the list can be found in the profile: 0.02 s "

@@ -79,15 +79,14 @@ def tag_piece(buffer: Buffer, start: int, end: int, geometry: Geometry, hints: H
     view, words, address, tag = buffer.view, buffer.words, buffer.address, hints.tag
     tags: list[bytes] = []
     add = tags.append
-    with hints.turn:
-        for at in range(0, size, chunk_bytes):
-            stop = at + chunk_bytes
-            if stop > size:
-                stop = size
-            if (words[at >> 3] == 0 or stop - at < 8) and is_zero(address + at, stop - at):
-                add(ZERO)
-            else:
-                add(tag(view[at:stop]))
+    for at in range(0, size, chunk_bytes):
+        stop = at + chunk_bytes
+        if stop > size:
+            stop = size
+        if (words[at >> 3] == 0 or stop - at < 8) and is_zero(address + at, stop - at):
+            add(ZERO)
+        else:
+            add(tag(view[at:stop]))
     return tags
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 
 from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -70,9 +69,6 @@ class Hints:
             os.close(self._fd)
             raise
         self._encrypt = AESGCM(key).encrypt
-        # Held over the tags of a whole read: a tag takes 4 µs, and threads that wrestled for the interpreter after each
-        # would spend more on that than on tags. So they take turns, and one reads while another tags.
-        self.turn = threading.Lock()
         self.problem: str | None = None  # why hints are no longer written
 
     def tag(self, chunk: memoryview) -> bytes:
