@@ -47,6 +47,11 @@ def in_threads(
     threads = [threading.Thread(target=work, name=f"disk-{n}", daemon=True) for n in range(max(1, lanes))]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt as exc:  # the others stop first: what they use is closed by whoever takes the error
+        errors.append(exc)
+        for thread in threads:
+            thread.join()
     return errors[0] if errors else None

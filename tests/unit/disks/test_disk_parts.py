@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -22,6 +23,7 @@ from holdfast.disks.jobs import CopyJob, run_copy
 from holdfast.disks.model.chunks import ENTRY_BYTES, ZERO, Geometry
 from holdfast.disks.model.locator import Locator, shown
 from holdfast.disks.opening import format_of
+from holdfast.disks.parallel import in_threads
 from holdfast.disks.readers.httprange import HttpRangeReader
 from holdfast.disks.readers.rawfile import RawFileReader
 from holdfast.disks.sequential import ordered
@@ -347,3 +349,21 @@ def test_zeros_that_a_first_copy_did_not_leave_are_cleared_by_its_repair(
 
     assert target.read_bytes() == source.read_bytes()
     assert "1 extents differed" in report.notes[0]
+
+
+def test_interrupt_stops_all_threads_before_anybody_closes_what_they_use() -> None:
+    inside, taken = set[int](), list[int]()
+
+    def process(item: int, _buffers: list[Buffer]) -> None:
+        inside.add(item)
+        taken.append(item)
+        if item == 5:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(0.01)  # work that goes on when the interrupt comes
+        inside.discard(item)
+
+    error = in_threads(iter(range(100_000)), process, lanes=3, buffer_bytes=4096)
+
+    assert isinstance(error, KeyboardInterrupt)
+    assert not inside
+    assert len(taken) < 1000
