@@ -212,7 +212,15 @@ def _open_book(reader: Reader, job: CopyJob) -> Book | None:
         )
     if not unfinished and not job.overwrite and not job.target.is_url and holds_data(job.target.address):
         raise TargetHasContent(name=job.target.name)
-    return Book.begin(job.digests, Geometry(reader.size_bytes, job.chunk_bytes), source)
+    return Book.begin(job.digests, _geometry(reader.size_bytes, job.chunk_bytes), source)
+
+
+def _geometry(size_bytes: int, chunk_bytes: int) -> Geometry:
+    """Raises DiskUsage for chunks that no list can have."""
+    try:
+        return Geometry(size_bytes, chunk_bytes)
+    except ValueError as exc:
+        raise DiskUsage(field="chunk_bytes", problem=f"chunks have 4 KiB to 1 MiB, a power of two: {exc}") from exc
 
 
 def _require_fitting_target(job: CopyJob, known: DigestList) -> None:
@@ -378,7 +386,7 @@ def digest(
         reader = open_reader(source)
         try:
             Path(unfinished_path(path)).unlink(missing_ok=True)
-            book = Book.begin(path, Geometry(reader.size_bytes, chunk_bytes), reader.traits.identity)
+            book = Book.begin(path, _geometry(reader.size_bytes, chunk_bytes), reader.traits.identity)
             try:
                 report = copy_disk(
                     reader, NowhereWriter(reader.size_bytes), book, watcher=watcher, hint_first=digests is not None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from blake3 import blake3
-
-from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, ZERO, Geometry
+from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, ZERO, Geometry, digest_of
 from holdfast.disks.model.extents import Extent
 from holdfast.disks.planning import WindowWork
 from holdfast.disks.readers.protocol import Reader
@@ -55,10 +53,19 @@ def pieces(data: list[Extent], size: int) -> Iterator[tuple[int, int]]:
 def scan_piece(buffer: Buffer, start: int, end: int, geometry: Geometry, *, digest: bool) -> list[bytes]:
     """Entries of the chunks in a buffer that holds [start, end). Without `digest` only ZERO is told from the rest,
     which is UNKNOWN."""
-    chunk_bytes, size = geometry.chunk_bytes, end - start
-    view, words, address = buffer.view, buffer.words, buffer.address
-    entries: list[bytes] = []
-    add = entries.append
+    return _of_chunks(buffer, end - start, geometry, digest_of if digest else lambda _chunk: UNKNOWN)
+
+
+def tag_piece(buffer: Buffer, start: int, end: int, geometry: Geometry, hints: Hints) -> list[bytes]:
+    """Tags of the chunks in a buffer that holds [start, end); ZERO for those of zeros."""
+    return _of_chunks(buffer, end - start, geometry, hints.tag)
+
+
+def _of_chunks(buffer: Buffer, size: int, geometry: Geometry, make: Callable[[memoryview], bytes]) -> list[bytes]:
+    """What `make` says of each chunk, but ZERO of those of zeros."""
+    chunk_bytes, view, words, address = geometry.chunk_bytes, buffer.view, buffer.words, buffer.address
+    made: list[bytes] = []
+    add = made.append
     for at in range(0, size, chunk_bytes):
         stop = at + chunk_bytes
         if stop > size:
@@ -66,28 +73,9 @@ def scan_piece(buffer: Buffer, start: int, end: int, geometry: Geometry, *, dige
         # a look at the first word spares most chunks the call into libc
         if (words[at >> 3] == 0 or stop - at < 8) and is_zero(address + at, stop - at):
             add(ZERO)
-        elif digest:
-            add(blake3(view[at:stop]).digest(ENTRY_BYTES))
         else:
-            add(UNKNOWN)
-    return entries
-
-
-def tag_piece(buffer: Buffer, start: int, end: int, geometry: Geometry, hints: Hints) -> list[bytes]:
-    """Tags of the chunks in a buffer that holds [start, end); ZERO for those of zeros."""
-    chunk_bytes, size = geometry.chunk_bytes, end - start
-    view, words, address, tag = buffer.view, buffer.words, buffer.address, hints.tag
-    tags: list[bytes] = []
-    add = tags.append
-    for at in range(0, size, chunk_bytes):
-        stop = at + chunk_bytes
-        if stop > size:
-            stop = size
-        if (words[at >> 3] == 0 or stop - at < 8) and is_zero(address + at, stop - at):
-            add(ZERO)
-        else:
-            add(tag(view[at:stop]))
-    return tags
+            add(make(view[at:stop]))
+    return made
 
 
 def _digest_the_rest(
@@ -103,7 +91,7 @@ def _digest_the_rest(
             entries.append(old[slot : slot + ENTRY_BYTES])
         else:
             at = number * geometry.chunk_bytes
-            entries.append(blake3(buffer.view[at : min(at + geometry.chunk_bytes, size)]).digest(ENTRY_BYTES))
+            entries.append(digest_of(buffer.view[at : min(at + geometry.chunk_bytes, size)]))
     return entries
 
 

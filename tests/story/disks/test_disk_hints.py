@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blake3 import blake3
 from disk_fakes import CHUNK, Killed, Trouble
 from disk_replica import CHUNKS, Replica, actual_changes
 
 from holdfast.disks import scanning
 from holdfast.disks.digests.hints import Hints, hints_path
+from holdfast.disks.model.chunks import digest_of
 from holdfast.disks.readers.protocol import ChangeList
 
 
@@ -24,11 +24,11 @@ def digested(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Sizes of the chunks that were digested by BLAKE3."""
     sizes: list[int] = []
 
-    def counting(data: Any) -> Any:
+    def counting(data: memoryview) -> bytes:
         sizes.append(len(data))
-        return blake3(data)
+        return digest_of(data)
 
-    monkeypatch.setattr(scanning, "blake3", counting)
+    monkeypatch.setattr(scanning, "digest_of", counting)
     return sizes
 
 

@@ -20,7 +20,7 @@ from holdfast.disks.errors import DiskNotFound, DiskUsage, ServerRefused, Source
 from holdfast.disks.formats import ova, vhd
 from holdfast.disks.http.gate import Gate
 from holdfast.disks.jobs import CopyJob, run_copy
-from holdfast.disks.model.chunks import ENTRY_BYTES, ZERO, Geometry
+from holdfast.disks.model.chunks import ENTRY_BYTES, ZERO
 from holdfast.disks.model.locator import Locator, shown
 from holdfast.disks.opening import format_of
 from holdfast.disks.parallel import in_threads
@@ -325,9 +325,14 @@ def test_short_last_chunk_of_zeros_is_known_as_zeros(tmp_path: Path, tail: int) 
     book.close()
 
 
-def test_chunks_larger_than_a_read_are_refused() -> None:
-    with pytest.raises(ValueError, match="chunks of 2097152"):
-        Geometry(1 << 30, 2 * MIB)
+def test_chunks_larger_than_a_read_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    source, target, listed = tmp_path / "s.raw", tmp_path / "t.raw", tmp_path / "L"
+    source.write_bytes(os.urandom(MIB))
+
+    with pytest.raises(DiskUsage, match="chunks of 2097152"):
+        run_copy(CopyJob(Locator(str(source)), Locator(str(target)), digests=str(listed), chunk_bytes=2 * MIB))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.raw"]
 
 
 def test_zeros_that_a_first_copy_did_not_leave_are_cleared_by_its_repair(

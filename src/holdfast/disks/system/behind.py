@@ -3,7 +3,7 @@
 Writers only ask for write-back, which waits for nothing. The thread waits until the device has taken a range and drops
 its pages. So a copy neither fills memory with dirty pages that one sync at the end must wait for, nor pushes out the
 pages that others work with, and no writer spends its time on that: done by the writers themselves it costs a quarter
-of a copy (docs/benchmarks/disks.md).
+of a copy (docs/decisions/0024-disks-without-native-code.md).
 """
 
 from __future__ import annotations
