@@ -199,6 +199,33 @@ def test_change_tracking_copies_exactly_and_survives_kills(tmp_path: Path, seed:
         assert {e.start // CHUNK for e in replica.target.written} <= touched or report.resumed
 
 
+@pytest.mark.parametrize("tracked", [False, True], ids=["run that read everything", "run that was told changes"])
+def test_what_a_killed_run_wrote_is_found_by_changes_counted_from_the_state_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracked: bool
+) -> None:
+    """The source goes back to that state, so that nothing is listed as changed, while the target is ahead of it."""
+    replica = Replica(tmp_path, 11)
+    replica.run()
+    original, since = bytearray(replica.source), f"state-{replica.version}"
+    replica.change()
+    extents = actual_changes(original, replica.source, replica.rng)
+
+    def killed(book: Book, _chain: str) -> None:
+        book.abandon()
+        raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Book, "settle", killed)
+        with pytest.raises(Killed):
+            replica.run(changes=ChangeList(since, f"state-{replica.version}", extents, "test") if tracked else None)
+
+    replica.source, replica.version = original, replica.version + 1
+    report = replica.run(changes=ChangeList(since, f"state-{replica.version}", [], "test"))
+
+    assert replica.equal
+    assert "own list of changes" in report.why
+
+
 def test_changes_of_another_chain_are_not_believed(tmp_path: Path) -> None:
     replica = Replica(tmp_path, 2)
     replica.run()

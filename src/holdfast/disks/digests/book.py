@@ -103,13 +103,17 @@ class Book:
             yield from self.digests.windows_with_entries()
 
     def doubtful_windows(self) -> list[int]:
-        """Windows with unknown entries, which a list of changes does not name. Empty for a settled, sound list."""
+        """Windows that a list of changes need not name and that must be read all the same. Empty for a settled list.
+
+        Those with unknown entries; and those that a run which did not end brought to the state of a source that is not
+        this one: the list's chain is still at the state before, and so is what changes are counted from.
+        """
         if self._first:
             return [w for w in range(self.geometry.windows) if w not in self.journal.written]
-        doubtful = []
+        doubtful = set() if self.same_source else set(self.journal.touched)
         for first, last in self.windows_of_interest():
-            doubtful += [w for w in range(first, last) if UNKNOWN in self.page(w)]
-        return doubtful
+            doubtful.update(w for w in range(first, last) if UNKNOWN in self.page(w))
+        return sorted(doubtful)
 
     def mark(self, chunks: Mapping[int, Iterable[int]]) -> None:
         """Durably mark chunks (window → positions in it) unknown. Only after this may they be overwritten."""
