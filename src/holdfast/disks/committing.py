@@ -2,7 +2,8 @@
 
 Two ways. *Direct*: the target is new, or all changed chunks were marked before the run; scanners write at once, and
 here target and list are synced every 64 MiB. *Held*: changed chunks become known only by reading; they are held in
-memory, marked unknown in groups, then written, flushed and recorded.
+memory, marked unknown in groups, then written, flushed and recorded. (A third, for local files, has processes instead
+of threads and holds nothing: `helped.py`.)
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from holdfast.disks.writers.protocol import Writer
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["DirectCommitter", "HeldCommitter", "Written"]
+__all__ = ["BATCH_BYTES", "HELD_GROUP_BYTES", "IDLE_WINDOWS", "DirectCommitter", "HeldCommitter", "Written"]
 
 # A batch: halved, twice the syncs; doubled, twice as much is read again after a kill.
 BATCH_BYTES = 64 * MIB
 HELD_GROUP_BYTES = 32 * MIB  # of changed data; together with as much that is being collected it fits the memory budget
 _IDLE_S = 0.5
-_IDLE_WINDOWS = 1024  # unchanged windows are journaled at least this often (16 GiB read)
+IDLE_WINDOWS = 1024  # unchanged windows are journaled at least this often (16 GiB read)
 
 
 class Written(NamedTuple):
@@ -117,7 +118,7 @@ class DirectCommitter(_Committer):
         self._pages[item.window] = item.page
         self._landed += item.landed
         self._bytes += item.written_bytes
-        if self._bytes >= BATCH_BYTES or len(self._pages) >= 4 * _IDLE_WINDOWS:
+        if self._bytes >= BATCH_BYTES or len(self._pages) >= 4 * IDLE_WINDOWS:
             self._commit()
 
     def _commit(self) -> None:
@@ -161,8 +162,8 @@ class HeldCommitter(_Committer):
             group.held_bytes += item.held_bytes
         if (
             group.held_bytes >= HELD_GROUP_BYTES
-            or len(group.unchanged) >= _IDLE_WINDOWS
-            or len(group.scans) >= _IDLE_WINDOWS
+            or len(group.unchanged) >= IDLE_WINDOWS
+            or len(group.scans) >= IDLE_WINDOWS
         ):
             self._commit()
 

@@ -17,15 +17,16 @@ from holdfast.disks.budget import Budget
 from holdfast.disks.committing import DirectCommitter, HeldCommitter, Written
 from holdfast.disks.digests.book import Book
 from holdfast.disks.errors import SourceChanged, TargetTooSmall
-from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, ZERO, Geometry
-from holdfast.disks.model.extents import Extent, Kind, clipped
+from holdfast.disks.helped import HelpedRun, worth_helping
+from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, PAGE_BYTES, Geometry
+from holdfast.disks.model.extents import Extent
 from holdfast.disks.model.report import Meter, Report, Watcher
 from holdfast.disks.parallel import in_threads
 from holdfast.disks.planning import WindowWork, ZeroRun, tracked_work, window_work, zero_runs
 from holdfast.disks.readers.protocol import ChangeList, Reader
-from holdfast.disks.scanning import pieces, scan_piece, scan_window, tag_piece
+from holdfast.disks.scanning import scan_window
 from holdfast.disks.system.buffers import Buffer
-from holdfast.disks.system.linux import is_zero
+from holdfast.disks.windows import WindowCopier
 from holdfast.disks.writers.protocol import Writer
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ __all__ = ["copy_disk", "request_bytes"]
 _LOCAL_REQUEST = 1024 * 1024  # 64 KiB costs 20 %, 16 MiB costs 10 % (docs/benchmarks/disks.md)
 _TAGGED_REQUEST = 4 * 1024 * 1024  # tags are short work (digests/hints.py): with 1 MiB threads meet too often, 20 %
 _REMOTE_REQUEST = 4 * 1024 * 1024  # what a page blob takes in one write, and amortises a round trip
-_BLOCK = 4096
 _SHORT_TAIL = 1024 * 1024
 _WITHOUT_HINTS = "the list's hints cannot be kept, so that the next run may digest everything again: {problem}"
 
@@ -110,16 +110,23 @@ class _Run:
         elif tracked is not None:
             report.why = f"the source's own list of changes ({tracked.kind})"
             works = list(tracked_work(tracked.extents, book.doubtful_windows(), self.geometry, self._may_skip(report)))
-            self._start(report, sum(e.size_bytes for work in works for e in work.data))
+            planned = sum(e.size_bytes for work in works for e in work.data)
+            self._start(report, planned)
             self._mark_all(works)
-            self._run_direct(iter(works))
+            if worth_helping(self.reader, self.writer, self.budget, planned):
+                self._run_helped(iter(works), marked=True)
+            else:
+                self._run_direct(iter(works))
         else:
             report.why = "digests: everything is read and compared"
             data = self.reader.extents(0, self.reader.size_bytes)
             plan = window_work(data, self.geometry, book.windows_of_interest(), self._may_skip(report))
             self._open_hints(report)
             self._start(report, self.reader.size_bytes)
-            self._run_held(plan)
+            if worth_helping(self.reader, self.writer, self.budget, self.reader.size_bytes):
+                self._run_helped(plan)
+            else:
+                self._run_held(plan)
         self._clear_tail(book is None or book.virgin)
         if book is not None:
             book.virgin = False  # the target holds something: a repair clears what must be zeros
@@ -219,17 +226,22 @@ class _Run:
         )
 
     def _run_direct(self, plan: Iterable[WindowWork | ZeroRun]) -> None:
-        committer = DirectCommitter(self.writer, self.book, self.meter)
+        committer, copier = DirectCommitter(self.writer, self.book, self.meter), self._copier()
 
         def process(item: WindowWork | ZeroRun, buffer: Buffer) -> None:
             if isinstance(item, ZeroRun):
                 self.writer.write_zeros(item.start, item.end - item.start)
                 self.meter.add(zeroed=item.end - item.start)
             else:
-                committer.put(self._copy_window(item, buffer))
+                committer.put(self._copy_window(copier, item, buffer))
 
         self._in_threads(iter(plan), process, request_bytes(remote=self._remote))
         self._finish(committer)
+
+    def _run_helped(self, plan: Iterator[WindowWork], *, marked: bool = False) -> None:
+        assert self.book is not None
+        run = HelpedRun(self.reader, self.writer, self.book, self.meter, self.budget, self._hints, _TAGGED_REQUEST)
+        run.go(plan, self.check, marked=marked)
 
     def _run_held(self, plan: Iterator[WindowWork]) -> None:
         assert self.book is not None
@@ -266,91 +278,24 @@ class _Run:
 
     # -- one window, written at once -----------------------------------------------------------------------------------
 
-    def _copy_window(self, work: WindowWork, buffer: Buffer) -> Written:
-        """Read, digest and write a window whose chunks may be overwritten already."""
-        book, geometry = self.book, self.geometry
-        start, end = geometry.window(work.window)
-        old = bytes(PAGE_BYTES) if work.only is None or book is None else book.page(work.window)
-        page = bytearray(old)
-        for position in work.only or ():
-            page[position * ENTRY_BYTES : (position + 1) * ENTRY_BYTES] = ZERO
-        hints = self._hints
-        tags = bytearray(PAGE_BYTES)
-        base = work.window * ENTRIES_PER_PAGE
-        read = written = zeroed = 0
-        landed: list[Extent] = []
+    def _copier(self) -> WindowCopier:
+        book = self.book
         clean = self.writer.traits.reads_zero and (book is None or book.virgin)
-        fine = self.writer.traits.granularity <= _BLOCK
-        for at, stop in pieces(work.data, buffer.size):
-            self.reader.read_into(at, buffer.view[: stop - at])
-            read += stop - at
-            entries = scan_piece(buffer, at, stop, geometry, digest=book is not None)
-            position = at // geometry.chunk_bytes - base
-            slots = slice(position * ENTRY_BYTES, (position + len(entries)) * ENTRY_BYTES)
-            page[slots] = b"".join(entries)
-            if hints is not None:
-                tags[slots] = b"".join(tag_piece(buffer, at, stop, geometry, hints))
-            for run_start, run_end in _runs(entries, at, stop, geometry.chunk_bytes):
-                if clean and fine:
-                    run_start, run_end = _trimmed(buffer, at, run_start, run_end)
-                self.budget.spend(run_end - run_start)
-                self.writer.write(run_start, buffer.view[run_start - at : run_end - at])
-                written += run_end - run_start
-                landed.append(Extent(run_start, run_end))
-        if hints is not None:
-            hints.put(work.window, tags, page)
-        if not clean:
-            for zero in self._zeroed(work, page):
-                self.writer.write_zeros(zero.start, zero.size_bytes)
-                zeroed += zero.size_bytes
-                landed.append(zero)
+        return WindowCopier(self.reader, self.writer, self.geometry, self.budget, clean=clean, listed=book is not None)
+
+    def _copy_window(self, copier: WindowCopier, work: WindowWork, buffer: Buffer) -> Written:
+        """Read, digest and write a window whose chunks may be overwritten already."""
+        start, end = self.geometry.window(work.window)
+        old = bytes(PAGE_BYTES) if work.only is None or self.book is None else self.book.page(work.window)
+        copied = copier.copy(work, old, buffer, self._hints)
         self.reader.done_with(start, end)
         self.writer.done_with(start, end)
-        done = end - start if work.only is None else read
-        self.meter.add(done=done, read=read, changed=written + zeroed, written=written, zeroed=zeroed)
-        return Written(work.window, bytes(page), written, landed if self._on_extent else landed[:1])
-
-    def _zeroed(self, work: WindowWork, page: bytearray) -> list[Extent]:
-        """Chunks of the window that read zeros now and must be cleared: all that were looked at."""
-        result: list[Extent] = []
-        first = work.window * ENTRIES_PER_PAGE
-        last = min(ENTRIES_PER_PAGE, self.geometry.chunks - first)
-        positions = range(last) if work.only is None else sorted(work.only)
-        covered = [Extent(e.start, e.end) for e in work.data]
-        for position in positions:
-            if page[position * ENTRY_BYTES : (position + 1) * ENTRY_BYTES] != ZERO:
-                continue
-            start, end = self.geometry.chunk(first + position)
-            if work.only is None and self.book is None and not clipped(covered, start, end):
-                continue  # between data extents: a ZeroRun cleared it already
-            if result and result[-1].end == start:
-                result[-1] = Extent(result[-1].start, end, Kind.ZERO)
-            else:
-                result.append(Extent(start, end, Kind.ZERO))
-        return result
-
-
-def _trimmed(buffer: Buffer, base: int, start: int, end: int) -> tuple[int, int]:
-    """A run without the zero blocks of 4 KiB at its ends, so that a sparse target stays as sparse as its source."""
-    while end - start > _BLOCK and is_zero(buffer.address + start - base, _BLOCK):
-        start += _BLOCK
-    while end - start > _BLOCK:
-        last = (end - 1) // _BLOCK * _BLOCK
-        if last <= start or not is_zero(buffer.address + last - base, end - last):
-            break
-        end = last
-    return start, end
-
-
-def _runs(entries: list[bytes], start: int, end: int, chunk_bytes: int) -> Iterator[tuple[int, int]]:
-    """Byte runs of neighbouring chunks that are not zero."""
-    begin = -1
-    for number, entry in enumerate(entries):
-        if entry is ZERO:
-            if begin >= 0:
-                yield begin, start + number * chunk_bytes
-                begin = -1
-        elif begin < 0:
-            begin = start + number * chunk_bytes
-    if begin >= 0:
-        yield begin, end
+        self.meter.add(
+            done=end - start if work.only is None else copied.read_bytes,
+            read=copied.read_bytes,
+            changed=copied.written_bytes + copied.zeroed_bytes,
+            written=copied.written_bytes,
+            zeroed=copied.zeroed_bytes,
+        )
+        landed = copied.landed if self._on_extent else copied.landed[:1]
+        return Written(work.window, copied.page, copied.written_bytes, landed)

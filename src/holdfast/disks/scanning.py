@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -21,19 +22,24 @@ __all__ = ["Scan", "pieces", "scan_piece", "scan_window", "tag_piece"]
 class Scan:
     """What a window holds and how it differs from what the target is known to hold.
 
-    `data`: runs of changed chunks that are not zero, as (offset, bytes), none longer than a read. `zero`: changed
-    chunks that are zero, merged. `positions`: of all changed chunks in the window's page.
+    `data_positions`, `zero_positions`: changed chunks in the window's page. `data`: runs of those that are not zero, as
+    (offset, bytes), none longer than a read, if they were to be held. `zero`: those that are, merged.
     """
 
-    __slots__ = ("data", "page", "positions", "read_bytes", "window", "zero")
+    __slots__ = ("data", "data_positions", "page", "read_bytes", "window", "zero", "zero_positions")
 
     def __init__(self, window: int) -> None:
         self.window = window
         self.page = b""
-        self.positions: list[int] = []
+        self.data_positions: list[int] = []
+        self.zero_positions: list[int] = []
         self.data: list[tuple[int, bytes]] = []
         self.zero: list[Extent] = []
         self.read_bytes = 0
+
+    @property
+    def positions(self) -> list[int]:
+        return self.data_positions + self.zero_positions
 
     @property
     def held_bytes(self) -> int:
@@ -62,19 +68,27 @@ def tag_piece(buffer: Buffer, start: int, end: int, geometry: Geometry, hints: H
 
 
 def _of_chunks(buffer: Buffer, size: int, geometry: Geometry, make: Callable[[memoryview], bytes]) -> list[bytes]:
-    """What `make` says of each chunk, but ZERO of those of zeros."""
-    chunk_bytes, view, words, address = geometry.chunk_bytes, buffer.view, buffer.words, buffer.address
-    made: list[bytes] = []
-    add = made.append
-    for at in range(0, size, chunk_bytes):
-        stop = at + chunk_bytes
-        if stop > size:
-            stop = size
-        # a look at the first word spares most chunks the call into libc
-        if (words[at >> 3] == 0 or stop - at < 8) and is_zero(address + at, stop - at):
-            add(ZERO)
-        else:
-            add(make(view[at:stop]))
+    """What `make` says of each chunk, but ZERO of those of zeros.
+
+    As few steps as can be, most of them in C: while threads digest, they need the interpreter for a microsecond each
+    few microseconds, and wait for each other.
+    """
+    chunk_bytes, address = geometry.chunk_bytes, buffer.address
+    whole = size // chunk_bytes
+    chunks = buffer.chunks(chunk_bytes)[:whole]
+    if size % chunk_bytes:
+        chunks.append(buffer.view[whole * chunk_bytes : size])
+    firsts = buffer.words[: size >> 3 : chunk_bytes >> 3].tolist()
+    # a look at the first word spares most chunks the call into libc
+    zeros = [n for n, first in enumerate(firsts) if first == 0 and is_zero(address + n * chunk_bytes, len(chunks[n]))]
+    if len(firsts) < len(chunks) and is_zero(address + whole * chunk_bytes, size - whole * chunk_bytes):
+        zeros.append(whole)  # fewer bytes than a word
+    if not zeros:
+        return list(map(make, chunks))
+    made, begin = [ZERO] * len(chunks), 0
+    for n in [*zeros, len(chunks)]:
+        made[begin:n] = map(make, chunks[begin:n])
+        begin = n + 1
     return made
 
 
@@ -82,23 +96,32 @@ def _digest_the_rest(
     buffer: Buffer, size: int, geometry: Geometry, tags: list[bytes], expected: bytes, old: bytes
 ) -> list[bytes]:
     """Entries of a piece: those of `old` where tags are as expected, digests where they are not."""
-    entries: list[bytes] = []
-    for number, tag in enumerate(tags):
-        slot = number * ENTRY_BYTES
+    entries = _split(old)
+    for number, (tag, wanted) in enumerate(zip(tags, _split(expected), strict=True)):
         if tag is ZERO:
-            entries.append(ZERO)
-        elif tag == expected[slot : slot + ENTRY_BYTES]:
-            entries.append(old[slot : slot + ENTRY_BYTES])
-        else:
+            entries[number] = ZERO
+        elif tag != wanted:
             at = number * geometry.chunk_bytes
-            entries.append(digest_of(buffer.view[at : min(at + geometry.chunk_bytes, size)]))
+            entries[number] = digest_of(buffer.view[at : min(at + geometry.chunk_bytes, size)])
     return entries
 
 
+def _split(page: bytes) -> list[bytes]:
+    """A page, or a part of one, in entries."""
+    return list(struct.unpack(f"{ENTRY_BYTES}s" * (len(page) // ENTRY_BYTES), page))
+
+
 def scan_window(
-    reader: Reader, work: WindowWork, old: bytes, geometry: Geometry, buffer: Buffer, hints: Hints | None = None
+    reader: Reader,
+    work: WindowWork,
+    old: bytes,
+    geometry: Geometry,
+    buffer: Buffer,
+    hints: Hints | None = None,
+    *,
+    hold: bool = True,
 ) -> Scan:
-    """Read a window and say what differs from `old`, its page of entries; changed data are copied out of the buffer.
+    """Read a window and say what differs from `old`, its page of entries; `hold`: copy changed data out of the buffer.
 
     With `hints` a chunk that has the expected tag keeps its entry without being digested.
     """
@@ -131,23 +154,30 @@ def scan_window(
         page[slot : slot + len(joined)] = joined
         if joined == old[slot : slot + len(joined)]:
             continue
-        run = -1
-        for at, entry in zip(range(0, end - start, chunk_bytes), entries, strict=True):
-            slot = position * ENTRY_BYTES
-            if entry is not ZERO and old[slot : slot + ENTRY_BYTES] != entry:
-                scan.positions.append(position)
-                run = at if run < 0 else run
-            elif run >= 0:
-                scan.data.append((start + run, bytes(buffer.view[run:at])))
-                run = -1
-            position += 1
-        if run >= 0:
-            scan.data.append((start + run, bytes(buffer.view[run : end - start])))
+        was = _split(old[slot : slot + len(joined)])
+        changed = [n for n, (now, then) in enumerate(zip(entries, was, strict=True)) if now != then and now is not ZERO]
+        scan.data_positions += [position + n for n in changed]
+        for first, last in _neighbours(changed) if hold else ():
+            at, stop = first * chunk_bytes, min((last + 1) * chunk_bytes, end - start)
+            scan.data.append((start + at, bytes(buffer.view[at:stop])))
     scan.page = bytes(page)
     if hints is not None and (tags != expected or scan.page != old):
         hints.put(work.window, tags, scan.page)
     _note_zeroed(scan, old, geometry)
     return scan
+
+
+def _neighbours(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """Runs of successive numbers, as (first, last)."""
+    first = last = -1
+    for number in numbers:
+        if number != last + 1 or first < 0:
+            if first >= 0:
+                yield first, last
+            first = number
+        last = number
+    if first >= 0:
+        yield first, last
 
 
 def _note_zeroed(scan: Scan, old: bytes, geometry: Geometry) -> None:
@@ -157,10 +187,10 @@ def _note_zeroed(scan: Scan, old: bytes, geometry: Geometry) -> None:
     first = scan.window * ENTRIES_PER_PAGE
     last = min(first + ENTRIES_PER_PAGE, geometry.chunks) - first
     zeros = scan.zero
-    for position in range(last):
-        slot = position * ENTRY_BYTES
-        if scan.page[slot : slot + ENTRY_BYTES] == ZERO and old[slot : slot + ENTRY_BYTES] != ZERO:
-            scan.positions.append(position)
+    was = _split(old)
+    for position, entry in enumerate(_split(scan.page)[:last]):
+        if entry == ZERO and was[position] != ZERO:
+            scan.zero_positions.append(position)
             start, end = geometry.chunk(first + position)
             if zeros and zeros[-1].end == start:
                 zeros[-1] = Extent(zeros[-1].start, end)

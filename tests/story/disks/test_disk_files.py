@@ -320,9 +320,14 @@ def test_copier_killed_at_random_moments_then_repeated_is_equal(tmp_path: Path, 
     done = 0
     while done < kills:
         first = not listed.exists()
-        words = [str(source), str(target), "--limit-rate", "60M", "--digests" if first else "--base", str(listed)]
+        words = [str(source), str(target), "--digests" if first else "--base", str(listed)]
+        slowed = first or rng.random() < 0.5  # at full rate it has helpers, and is soon done
         for _ in range(rng.randrange(1, 3)):
-            done += killed_copy(words, 0.35 + rng.random() * 0.9)
+            done += (
+                killed_copy([*words, "--limit-rate", "60M"], 0.35 + rng.random() * 0.9)
+                if slowed
+                else killed_copy(words, 0.08 + rng.random() * 0.2)
+            )
             # killed between the names of target and list, a first copy stands there whole, and nothing else ever does
             assert not first or not target.exists() or target.read_bytes() == source.read_bytes()
             if listed.exists() and first:
@@ -331,7 +336,8 @@ def test_copier_killed_at_random_moments_then_repeated_is_equal(tmp_path: Path, 
         words = [str(source), str(target), "--digests" if first else "--base", str(listed)]
         report = disk("copy", *words)
 
-        assert report["read_bytes"] + report["skipped_bytes"] <= size + 16 * MIB
+        again = 0 if first else report["changed_bytes"]  # helpers read what they find once more
+        assert report["read_bytes"] + report["skipped_bytes"] <= size + again + 16 * MIB
         assert target.read_bytes() == source.read_bytes()
         with open(source, "r+b") as file:
             for _ in range(rng.randrange(1, 30)):

@@ -15,6 +15,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
+from functools import partial
 
 from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -68,12 +70,9 @@ class Hints:
         except BaseException:
             os.close(self._fd)
             raise
-        self._encrypt = AESGCM(key).encrypt
+        # tag(chunk): 16 bytes that two different chunks share but by an accident of 2^-115
+        self.tag: Callable[[memoryview], bytes] = partial(AESGCM(key).encrypt, _NONCE, b"")
         self.problem: str | None = None  # why hints are no longer written
-
-    def tag(self, chunk: memoryview) -> bytes:
-        """16 bytes that two different chunks share but by an accident of 2^-115."""
-        return self._encrypt(_NONCE, b"", chunk)
 
     def expected(self, window: int, entries: bytes) -> bytes:
         """The tags that the window's chunks have if they are as `entries`, its page of the list, says."""

@@ -16,7 +16,9 @@ class SourceTraits(NamedTuple):
     `lanes`: how many threads may usefully read at once. `adaptive`: a network end whose best number is found while
     running, up to `lanes`. `identity`: JSON that changes whenever the bytes may have changed; None: cannot be told, so
     nothing that an earlier run read is believed. `remote`: bytes travel over a network.
-    `chain`: the source's own name for this state, from which its next list of changes will count.
+    `chain`: the source's own name for this state, from which its next list of changes will count. `forks`: a forked
+    process can go on reading it, at offsets and without a position that others move, and what was just read is soon
+    read again.
     """
 
     name: str
@@ -25,6 +27,7 @@ class SourceTraits(NamedTuple):
     identity: dict[str, Any] | None = None
     remote: bool = False
     chain: str | None = None
+    forks: bool = False
 
 
 class ChangeList(NamedTuple):

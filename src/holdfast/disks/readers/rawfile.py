@@ -81,7 +81,7 @@ class RawFileReader:
         identity = identity_of(self._fd)
         if identity is None and unchanged:
             identity = {"kind": "device-declared-unchanged", "path": path, "size_bytes": self.size_bytes}
-        self.traits = SourceTraits(name=path, lanes=min(4, os.cpu_count() or 2), identity=identity)
+        self.traits = SourceTraits(name=path, lanes=min(4, os.cpu_count() or 2), identity=identity, forks=True)
         self._keep_cache = keep_cache
         self._span_bits = max(24, (max(1, self.size_bytes) // _MOST_SPANS).bit_length())
         self._was_cached: dict[int, bool] = {}

@@ -18,3 +18,12 @@ class Buffer:
         self._anchor = ctypes.c_char.from_buffer(self._map)
         self.address = ctypes.addressof(self._anchor)
         self.size = size
+        self._chunk_bytes = 0
+        self._chunks: list[memoryview] = []
+
+    def chunks(self, chunk_bytes: int) -> list[memoryview]:
+        """Views of the whole chunks, in order; made once, for a slice costs as much as the call that it is made for."""
+        if chunk_bytes != self._chunk_bytes:
+            stops = range(chunk_bytes, self.size + 1, chunk_bytes)
+            self._chunks, self._chunk_bytes = [self.view[stop - chunk_bytes : stop] for stop in stops], chunk_bytes
+        return self._chunks

@@ -15,7 +15,8 @@ class TargetTraits(NamedTuple):
     `reads_zero`: it is new, and reads zeros wherever nothing was written. `granularity`: writes start and end at
     multiples of it (the disk's end excepted). `lanes`: how many threads may usefully write at once. `adaptive`: a
     network end whose best number is found while running. `packs`: writing costs far more processor time than reading,
-    so that its `lanes` count, not the reader's.
+    so that its `lanes` count, not the reader's. `forks`: a forked process can write to it, too; `flush` here makes
+    durable what it wrote.
     """
 
     name: str
@@ -25,6 +26,7 @@ class TargetTraits(NamedTuple):
     adaptive: bool = False
     remote: bool = False
     packs: bool = False
+    forks: bool = False
 
 
 class Writer(Protocol):

@@ -76,7 +76,7 @@ class RawFileWriter:
             raise
         self.size_bytes = size_bytes
         lanes = min(4, os.cpu_count() or 2)
-        self.traits = TargetTraits(name=final or path, reads_zero=fresh and self._regular, lanes=lanes)
+        self.traits = TargetTraits(name=final or path, reads_zero=fresh and self._regular, lanes=lanes, forks=True)
         self._behind = WriteBehind(self._fd)
 
     def _clear_old_trailer(self, old_bytes: int, size_bytes: int) -> None:
