@@ -65,11 +65,10 @@ _WHY = {
     "a core busy it does not hide behind the device.",
     "first_sync_tmpfs": "the digest is 0.4 s of processor time; in memory nothing is waited for, so it hides "
     "only while a core is free: 1.24 and 0.97 were measured in two runs.",
-    "first_sync_evicted": "the device decides: 2.0 GB/s when only read, 2.1 GB/s when only written, so that 6.3 GiB "
-    "take 6.6 s in any case, which is 0.83 to 0.93 of the fastest peer's time (decision 0024).",
-    "incremental": "against only reading: reading takes 0.4 s of processor time, tags of all chunks 0.16 s, digests "
-    "and writes of what changed 0.08 s, start-up 0.05 s, Python about 0.1 s; shared perfectly by two cores that would "
-    "be 1.7 × of only reading. Threads that wait for the interpreter make the rest (decision 0021).",
+    "first_sync_evicted": "the device decides: direct reads and writes of the same extents, without digests or page "
+    "cache, are what it needs alone; that is measured beside the others, and is more than 0.8 of the fastest peer.",
+    "incremental": "against only reading: a bare loop that makes the tags in two processes, and is told what has "
+    "changed, is measured beside the others, and already needs more than 1.8 × of only reading (decision 0021).",
     "tracked": "the work is a fifth of a second, and our start-up a quarter of that; without it the loop is slower "
     "than we are, though we also sync list and journal.",
     "huge_disk": "of what depends on the disk's size only the tree above the list can be found in the profile: 0.02 s "

@@ -137,6 +137,9 @@ def first_sync_tmpfs(b: Bench) -> dict[str, object]:
     return first_sync(b, b.memory)
 
 
+_DEVICE = "the device alone (direct reads and writes, no digests)"
+
+
 def first_sync_evicted(b: Bench) -> dict[str, object]:
     """First sync of 6 GiB in 1.5 GiB of memory, source evicted, ext4, + sync FILE. Must: ≤ 0.8, cache < 256 MiB"""
     group = Path("/sys/fs/cgroup/memory") / f"holdfast-bench-{os.getpid()}"
@@ -163,6 +166,7 @@ def first_sync_evicted(b: Bench) -> dict[str, object]:
                     before,
                 ),
                 Contender("cp --sparse=always", f"{inside}cp --sparse=always {source} {t} && sync {t}", before),
+                Contender(_DEVICE, f"{inside}{BARE} device {source} {t}", before),
             ],
             b.rounds,
         )
@@ -174,10 +178,13 @@ def first_sync_evicted(b: Bench) -> dict[str, object]:
         (group / "memory.force_empty").write_text("0")
         group.rmdir()
         source.unlink()
-    peers = [name for name in found if not name.startswith("holdfast")]
+    peers = [name for name in found if not name.startswith("holdfast") and name != _DEVICE]
+    ratios = against_fastest(found, "holdfast, digests", peers)
     return {
         "outcomes": found,
-        **against_fastest(found, "holdfast, digests", peers),
+        **ratios,
+        "device alone, by the fastest peer": round(found[_DEVICE].ratio_to(found[str(ratios["against"])]), 2),
+        "by the device alone": round(found["holdfast, digests"].ratio_to(found[_DEVICE]), 2),
         "MiB of source and target left in the page cache": growth,
     }
 
@@ -338,6 +345,9 @@ def _reset(b: Bench, folder: Path, *names: tuple[str, str]) -> Callable[[], None
     return before
 
 
+_TAGGED = "bare loop with tags, told what has changed"
+
+
 def incremental(b: Bench) -> dict[str, object]:
     """Incremental without change tracking, tmpfs; the list has hints. Must: ≤ 1.25 × bare loop, ≤ 1.8 × only reading;
     peers 9 ×, 15 ×"""
@@ -349,6 +359,7 @@ def incremental(b: Bench) -> dict[str, object]:
         [
             b.ours("holdfast", f"{HOLDFAST} copy {b.v2} {t} --base {f}/L", _reset(b, f, *lists)),
             Contender("bare loop", f"{BARE} incremental {b.v2} {t} {f}/table", _reset(b, f, ("base.table", "table"))),
+            Contender(_TAGGED, f"{BARE} tagged {b.v2} {t} {b.input}/changed.json", _reset(b, f)),
             Contender("only reading", f"{BARE} read {b.v2}", lambda: b.warm(b.v2)),
             Contender(
                 "work-alike of Coriolis", f"{CORIOLIS} sync {b.v2} {t} {f}/list", _reset(b, f, ("base.list", "list"))
@@ -370,6 +381,7 @@ def incremental(b: Bench) -> dict[str, object]:
         "outcomes": found,
         **against(found, "holdfast", "bare loop"),
         "by reading": round(ours.ratio_to(found["only reading"]), 2),
+        "bare loop with tags, by reading": round(found[_TAGGED].ratio_to(found["only reading"]), 2),
         "Coriolis by ours": round(1 / ours.ratio_to(found["work-alike of Coriolis"]), 1),
         "Coriolis by ours, CPU": round(1 / ours.cpu_ratio_to(found["work-alike of Coriolis"]), 1),
         "rsync by ours": round(1 / rsync["holdfast"].ratio_to(rsync["rsync"]), 1),

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from holdfast.disks.errors import TargetHasContent, WriteFailed
 from holdfast.disks.system.files import publish
-from holdfast.disks.writers.rawfile import write_failure
+from holdfast.disks.system.writing import write_failure
 
 __all__ = ["FileSink", "Sink", "StreamSink", "ordered"]
 

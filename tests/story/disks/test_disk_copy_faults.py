@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import random
 import shutil
 from pathlib import Path
@@ -14,7 +16,7 @@ from disk_replica import CHUNKS, Replica, actual_changes
 from holdfast.disks.copying import copy_disk
 from holdfast.disks.digests.book import Book
 from holdfast.disks.digests.comparing import difference_of_lists
-from holdfast.disks.errors import ChunkSizeMismatch, ReadFailed, SourceChanged, WriteFailed
+from holdfast.disks.errors import ChunkSizeMismatch, NoSpaceLeft, ReadFailed, SourceChanged, WriteFailed
 from holdfast.disks.model.chunks import Geometry
 from holdfast.disks.model.extents import Kind
 from holdfast.disks.readers.protocol import ChangeList
@@ -197,6 +199,53 @@ def test_change_tracking_copies_exactly_and_survives_kills(tmp_path: Path, seed:
         assert replica.target is not None
         touched = {n for e in extents for n in range(e.start // CHUNK, -(-e.end // CHUNK))}
         assert {e.start // CHUNK for e in replica.target.written} <= touched or report.resumed
+
+
+@pytest.mark.parametrize("short", [False, True], ids=["nothing taken", "a part taken"])
+@pytest.mark.parametrize("sync", [False, True], ids=["write", "sync"])
+def test_full_file_system_under_the_list_is_told_and_the_list_stays_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool, sync: bool
+) -> None:
+    """At each of its writes and syncs in turn; each time the source then goes back to what it was."""
+    replica = Replica(tmp_path, 13)
+    replica.run()
+    pwrite, fdatasync, calls = os.pwrite, os.fdatasync, [0]
+    full = OSError(errno.ENOSPC, "no space left")
+
+    def writing(fd: int, data: memoryview | bytes, offset: int) -> int:
+        calls[0] -= not sync
+        if sync or calls[0] > 0:
+            return pwrite(fd, data, offset)
+        if short and calls[0] == 0:
+            return pwrite(fd, memoryview(data)[: len(data) // 2], offset)
+        raise full
+
+    def syncing(fd: int) -> None:
+        calls[0] -= sync
+        if calls[0] <= 0 and sync:
+            raise full
+        fdatasync(fd)
+
+    told = 0
+    for call in range(1, 40):
+        original = bytearray(replica.source)
+        replica.change()
+        calls[0] = call
+        with monkeypatch.context() as trouble:
+            trouble.setattr(os, "pwrite", writing)
+            trouble.setattr(os, "fdatasync", syncing)
+            try:
+                replica.run()
+            except NoSpaceLeft as error:
+                told += str(tmp_path) in str(error)
+        replica.source, replica.version = original, replica.version + 1
+
+        replica.run()
+
+        assert replica.equal
+        if told < call - 1:
+            break  # a run has no more of them
+    assert told > 3
 
 
 @pytest.mark.parametrize("tracked", [False, True], ids=["run that read everything", "run that was told changes"])

@@ -144,8 +144,10 @@ class Book:
 
     def settle(self, chain: str | None) -> str:
         """All windows are right: publish the next generation and forget the journal. Returns the root (hex)."""
-        root = self.digests.settle(self.journal.touched, chain)
-        self._close_files()
+        try:
+            root = self.digests.settle(self.journal.touched, chain)
+        finally:
+            self._close_files()
         if self._first:
             publish(unfinished_path(self.path), self.path)
         self.journal.remove()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.disks.model.extents import Extent, merged
+from holdfast.disks.system.writing import write_fully
 
 __all__ = ["Journal", "WindowSet"]
 
@@ -59,10 +60,9 @@ class Journal:
         self.touched, self.written, self.done = WindowSet(windows), WindowSet(windows), WindowSet(windows)
         self.source: dict[str, Any] | None = None
         self.found = False
-        end = self._load()
+        self._end = self._load()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        os.ftruncate(self._fd, end)
-        os.lseek(self._fd, end, os.SEEK_SET)
+        os.ftruncate(self._fd, self._end)
 
     def _load(self) -> int:
         """Read what an earlier run left; returns where the next record goes. A journal of another list is void."""
@@ -135,7 +135,9 @@ class Journal:
         return b"".join(_RANGE.pack(e.start, e.end) for e in merged(Extent(n, n + 1) for n in numbers))
 
     def _append(self, kind: bytes, payload: bytes) -> None:
-        os.write(self._fd, _HEAD.pack(len(payload), zlib.crc32(kind + payload), kind) + payload)
+        record = _HEAD.pack(len(payload), zlib.crc32(kind + payload), kind) + payload
+        write_fully(self._fd, self.path, self._end, record)
+        self._end += len(record)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -20,6 +20,7 @@ from holdfast.disks.model.chunks import PAGE_BYTES, UNKNOWN, Geometry
 from holdfast.disks.model.extents import Extent, windows
 from holdfast.disks.readers.rawfile import hole_map
 from holdfast.disks.system.files import opened
+from holdfast.disks.system.writing import sync_data, write_failure, write_fully
 
 __all__ = ["DigestList", "Header"]
 
@@ -79,11 +80,18 @@ class DigestList:
 
     @classmethod
     def create(cls, path: str, geometry: Geometry) -> DigestList:
-        """A list of generation 0, sparse, replacing whatever was at `path`."""
+        """A list of generation 0, sparse, replacing whatever was at `path`. Raises WriteFailed."""
         fd = opened(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         made = cls(path, fd, Header(geometry.size_bytes, geometry.chunk_bytes, os.urandom(16).hex()))
-        os.ftruncate(fd, made._layout.size_bytes)
-        made._write_header(made.header)
+        try:
+            os.ftruncate(fd, made._layout.size_bytes)
+            made._write_header(made.header)
+        except OSError as exc:
+            os.close(fd)
+            raise write_failure(path, 0, made._layout.size_bytes, exc) from exc
+        except BaseException:
+            os.close(fd)
+            raise
         return made
 
     @classmethod
@@ -151,11 +159,11 @@ class DigestList:
 
     def put(self, window: int, page: bytes) -> None:
         """Replace a page; durable after `sync`."""
-        os.pwrite(self._fd, page, self._leaf + window * PAGE_BYTES)
+        write_fully(self._fd, self.path, self._leaf + window * PAGE_BYTES, page)
         self.written_bytes += PAGE_BYTES
 
     def sync(self) -> None:
-        os.fdatasync(self._fd)
+        sync_data(self._fd, self.path, self._layout.size_bytes)
 
     def open_run(self) -> None:
         """Say durably that a run is under way, so that nobody takes the root for the truth."""
@@ -184,7 +192,7 @@ class DigestList:
                 parents[parent][slot : slot + NODE_BYTES] = node_of(child)
             level_pages = {number: bytes(page) for number, page in parents.items()}
             for number, page in level_pages.items():
-                os.pwrite(self._fd, page, self._layout.page_offset(level, number))
+                write_fully(self._fd, self.path, self._layout.page_offset(level, number), page)
                 self.written_bytes += PAGE_BYTES
             changed = sorted(level_pages)
         self.sync()
@@ -200,5 +208,5 @@ class DigestList:
 
     def _write_header(self, header: Header) -> None:
         header = header._replace(sequence=header.sequence + 1)
-        os.pwrite(self._fd, _packed(header), header.sequence % 2 * PAGE_BYTES)
+        write_fully(self._fd, self.path, header.sequence % 2 * PAGE_BYTES, _packed(header))
         self.header = header

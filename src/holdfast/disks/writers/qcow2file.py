@@ -20,8 +20,8 @@ from holdfast.disks.readers.qcow2file import open_plain_qcow2
 from holdfast.disks.system import linux
 from holdfast.disks.system.behind import WriteBehind
 from holdfast.disks.system.files import lock_for_writing, opened, publish
+from holdfast.disks.system.writing import write_failure, write_fully
 from holdfast.disks.writers.protocol import TargetTraits
-from holdfast.disks.writers.rawfile import write_failure, write_fully
 
 __all__ = ["Compressor", "Qcow2FileWriter"]
 

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 
 from holdfast.core.units import MIB
-from holdfast.disks.errors import NoSpaceLeft, TargetTooSmall, WriteFailed
+from holdfast.disks.errors import TargetTooSmall
 from holdfast.disks.readers.protocol import Reader
 from holdfast.disks.readers.rawfile import RawFileReader
 from holdfast.disks.system import linux
 from holdfast.disks.system.behind import WriteBehind
 from holdfast.disks.system.files import lock_for_writing, opened, publish, size_of
+from holdfast.disks.system.writing import sync_data, write_failure, write_fully
 from holdfast.disks.writers.protocol import TargetTraits
 
-__all__ = ["RawFileWriter", "write_failure", "write_fully"]
+__all__ = ["RawFileWriter"]
 
 _ZEROS = memoryview(bytes(MIB))
-
-
-def write_failure(name: str, offset: int, size: int, exc: OSError) -> WriteFailed:
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpaceLeft(name=name, offset=offset, size_bytes=size)
-    return WriteFailed(name=name, offset=offset, size_bytes=size, problem=str(exc))
-
-
-def write_fully(fd: int, name: str, offset: int, data: memoryview) -> None:
-    """pwrite until all is taken."""
-    at, size = 0, len(data)
-    while at < size:
-        try:
-            at += os.pwrite(fd, data[at:] if at else data, offset + at)
-        except OSError as exc:
-            raise write_failure(name, offset + at, size - at, exc) from exc
 
 
 class RawFileWriter:
@@ -115,10 +99,7 @@ class RawFileWriter:
         self._behind.done(start, end)
 
     def flush(self) -> None:
-        try:
-            os.fdatasync(self._fd)
-        except OSError as exc:
-            raise write_failure(self.path, 0, self.size_bytes, exc) from exc
+        sync_data(self._fd, self.path, self.size_bytes)
 
     def read_back(self) -> Reader:
         """The device answers, not the cache: what is written is synced and dropped first."""
