@@ -18,7 +18,7 @@ from holdfast.disks.budget import Budget
 from holdfast.disks.committing import BATCH_BYTES, HELD_GROUP_BYTES, IDLE_WINDOWS
 from holdfast.disks.digests.book import Book
 from holdfast.disks.helpers import Helpers, Message, can_fork
-from holdfast.disks.model.chunks import ENTRIES_PER_PAGE
+from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, PAGE_BYTES, UNKNOWN
 from holdfast.disks.model.extents import Extent, Kind, merged
 from holdfast.disks.model.report import Meter
 from holdfast.disks.planning import WindowWork
@@ -37,6 +37,7 @@ _WORTH_BYTES = 64 * 1024 * 1024  # below, forking costs what helping saves
 _MOST_HELPERS = 8
 _LOOK, _COPY = 0, 1
 _NOBODY = -1  # found by no helper
+_ALL_UNKNOWN = UNKNOWN * ENTRIES_PER_PAGE
 
 
 def worth_helping(reader: Reader, writer: Writer, budget: Budget, planned_bytes: int) -> bool:
@@ -114,21 +115,32 @@ class HelpedRun:
         return any(self._copies.values())
 
     def _feed(self, helpers: Helpers, jobs: Iterator[Message]) -> bool:
-        """Copies of what was found first. False when the plan is at its end."""
+        """Give those who are free something to do. False when the plan is at its end."""
         more = True
         for helper in helpers.free():
-            waiting = self._copies.get(helper)
-            job = waiting.popleft() if waiting else next(jobs, None)
+            job = self._next(helper, jobs)
             if job is not None:
                 helpers.give(helper, job)
             else:
                 more = False
         if not helpers:
-            job = next(jobs, None)
+            job = self._next(_NOBODY, jobs)
             more = job is not None
             if job is not None:
                 self._take(_NOBODY, job, None)
         return more
+
+    def _next(self, helper: int, jobs: Iterator[Message]) -> Message | None:
+        """A copy of what this helper has found, before the next of the plan."""
+        while True:
+            if waiting := self._copies.get(helper):
+                return waiting.popleft()
+            job = next(jobs, None)
+            if job is None or job[0] == _LOOK or self._marked:
+                return job
+            start, end = self._geometry.window(job[1])  # nothing is known of it, so there is nothing to look for
+            self._meter.add(done=end - start)
+            self._find(helper, job)
 
     def _take(self, helper: int, job: Message, answer: Message | None) -> None:
         if answer is None:
@@ -146,14 +158,18 @@ class HelpedRun:
         if problem is not None and self._hints is not None:
             self._hints.problem = problem
         if positions:
-            self._found.append((helper, (_COPY, window, data, positions, old)))
-            self._found_bytes += len(positions) * self._geometry.chunk_bytes
-        else:
-            self._unchanged.append(window)
-        if self._found_bytes >= HELD_GROUP_BYTES or len(self._found) >= IDLE_WINDOWS:
-            self._mark()
+            self._find(helper, (_COPY, window, data, positions, old))
+            return
+        self._unchanged.append(window)
         if len(self._unchanged) >= IDLE_WINDOWS:
             self._record()
+
+    def _find(self, helper: int, job: Message) -> None:
+        """A copy that must wait for its marks."""
+        self._found.append((helper, job))
+        self._found_bytes += len(job[3]) * self._geometry.chunk_bytes
+        if self._found_bytes >= HELD_GROUP_BYTES or len(self._found) >= IDLE_WINDOWS:
+            self._mark()
 
     def _mark(self) -> None:
         """What was found may be overwritten from here on."""
@@ -188,13 +204,16 @@ class HelpedRun:
     # -- jobs, in any process -----------------------------------------------------------------------------------------
 
     def _look_job(self, work: WindowWork) -> Message:
-        return _LOOK, work.window, [(e.start, e.end) for e in work.data], None, self._book.page(work.window)
+        page = self._book.page(work.window)
+        if page == _ALL_UNKNOWN:
+            return self._copy_job(work)
+        return _LOOK, work.window, [(e.start, e.end) for e in work.data], None, page
 
     def _copy_job(self, work: WindowWork) -> Message:
         first = work.window * ENTRIES_PER_PAGE
         positions = range(min(ENTRIES_PER_PAGE, self._geometry.chunks - first)) if work.only is None else work.only
-        extents = [(e.start, e.end) for e in work.data]
-        return _COPY, work.window, extents, list(positions), self._book.page(work.window)
+        old = bytes(PAGE_BYTES) if work.only is None else self._book.page(work.window)
+        return _COPY, work.window, [(e.start, e.end) for e in work.data], list(positions), old
 
     def _do(self, job: Message) -> Message:
         kind, window, extents, positions, old = job

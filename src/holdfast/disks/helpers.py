@@ -130,8 +130,8 @@ class _Helper:
             os.close(requests)
             os.close(answers)
             return
-        with_us = [self.requests, self.answers, *(fd for other in others for fd in (other.requests, other.answers))]
-        _serve(requests, answers, with_us, parent, work, farewell)
+        theirs = [self.requests, self.answers, *(fd for other in others for fd in (other.requests, other.answers))]
+        _serve(requests, answers, theirs, parent, work, farewell)
 
     def dismiss(self, *, at_once: bool) -> None:
         os.close(self.requests)
@@ -146,7 +146,7 @@ class _Helper:
 def _serve(
     requests: int,
     answers: int,
-    not_ours: list[int],
+    theirs: list[int],
     parent: int,
     work: Callable[[Message], Message],
     farewell: Callable[[], None],
@@ -156,7 +156,7 @@ def _serve(
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # who gives the jobs decides what becomes of them
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         linux.die_with_parent(signal.SIGKILL)
-        for fd in not_ours:
+        for fd in theirs:
             os.close(fd)
         while os.getppid() == parent:
             job = _receive(requests)

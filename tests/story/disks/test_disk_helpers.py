@@ -18,7 +18,7 @@ from holdfast.core.units import MIB
 from holdfast.disks import helped, helpers
 from holdfast.disks.digests.book import Book
 from holdfast.disks.errors import ReadFailed, TargetInUse, WriteFailed
-from holdfast.disks.jobs import CopyJob, run_copy, verify
+from holdfast.disks.jobs import CopyJob, digest, run_copy, verify
 from holdfast.disks.model.locator import Locator
 from holdfast.disks.model.report import Report
 from holdfast.disks.readers.protocol import ChangeList
@@ -58,7 +58,7 @@ class Pair:
             extents = actual_changes(bytearray(self.copied), bytearray(self.source.read_bytes()), self.rng)
             changes = ChangeList(f"run {self.runs}", now, extents, "test") if tracked else None
             report = run_copy(job._replace(base=str(self.listed), changes=changes), check=check)
-        self.copied, self.runs = self.source.read_bytes(), self.runs + 1
+        self.copied, self.runs, self.root = self.source.read_bytes(), self.runs + 1, report.root
         return report
 
     def run_and_die(self, when: Callable[[], None], *, tracked: bool = False) -> int:
@@ -89,6 +89,7 @@ class Pair:
     def require_equal(self) -> None:
         assert self.target.read_bytes() == self.source.read_bytes()
         assert verify(Locator(str(self.target)), str(self.listed)).equal
+        assert digest(Locator(str(self.target)), None, chunk_bytes=CHUNK).root == self.root
 
 
 @pytest.fixture(autouse=True)
@@ -295,6 +296,27 @@ def test_run_killed_around_each_step_of_the_book_then_repeated_is_equal(
     pair.run_when_free(tracked=tracked)
 
     pair.require_equal()
+
+
+def test_first_copy_that_was_killed_is_gone_on_with_and_nothing_is_read_twice(
+    tmp_path: Path, helping: list[tuple[int, Any]]
+) -> None:
+    pair = Pair(tmp_path, 10)
+    whole = pair.run().read_bytes
+    for made in (pair.listed, pair.target):
+        made.unlink()
+    helping.clear()
+
+    def die_at_the_end() -> None:
+        setattr(Book, "record", lambda *_: os._exit(9))  # noqa: B010 - in a process of its own
+
+    assert pair.run_and_die(die_at_the_end) == 9
+    report = pair.run_when_free()
+
+    pair.require_equal()
+    assert report.resumed
+    assert helping
+    assert report.read_bytes == whole
 
 
 @pytest.mark.parametrize("seed", [*range(6), *(pytest.param(n, marks=pytest.mark.slow) for n in range(6, 100))])
