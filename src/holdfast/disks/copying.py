@@ -18,7 +18,7 @@ from holdfast.disks.committing import DirectCommitter, HeldCommitter, Written
 from holdfast.disks.digests.book import Book
 from holdfast.disks.errors import SourceChanged, TargetTooSmall
 from holdfast.disks.helped import HelpedRun, worth_helping
-from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, PAGE_BYTES, Geometry
+from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, PAGE_BYTES, UNKNOWN, Geometry
 from holdfast.disks.model.extents import Extent
 from holdfast.disks.model.report import Meter, Report, Watcher
 from holdfast.disks.parallel import in_threads
@@ -124,8 +124,10 @@ class _Run:
             self._open_hints(report)
             self._start(report, self.reader.size_bytes)
             if worth_helping(self.reader, self.writer, self.budget, self.reader.size_bytes):
-                self._run_helped(plan)
+                rest = self._run_helped(plan)
             else:
+                rest = True
+            if rest:
                 self._run_held(plan)
         self._clear_tail(book is None or book.virgin)
         if book is not None:
@@ -178,7 +180,7 @@ class _Run:
         done_before = set(done)
 
         def skip(window: int) -> bool:
-            if window in done_before:
+            if window in done_before and UNKNOWN not in book.page(window):
                 report.skipped_bytes += window_bytes
                 return True
             return False
@@ -238,10 +240,12 @@ class _Run:
         self._in_threads(iter(plan), process, request_bytes(remote=self._remote))
         self._finish(committer)
 
-    def _run_helped(self, plan: Iterator[WindowWork], *, marked: bool = False) -> None:
+    def _run_helped(self, plan: Iterator[WindowWork], *, marked: bool = False) -> bool:
+        """True if helpers left the rest of the plan."""
         assert self.book is not None
         run = HelpedRun(self.reader, self.writer, self.book, self.meter, self.budget, self._hints, _TAGGED_REQUEST)
         run.go(plan, self.check, marked=marked)
+        return run.too_much
 
     def _run_held(self, plan: Iterator[WindowWork]) -> None:
         assert self.book is not None

@@ -35,6 +35,9 @@ __all__ = ["HelpedRun", "worth_helping"]
 
 _WORTH_BYTES = 64 * 1024 * 1024  # below, forking costs what helping saves
 _MOST_HELPERS = 8
+_FOUND_WINDOWS = 16  # what was looked at of them stays in the page cache until they are copied: 256 MiB
+# Where more than this share of what was looked at has changed, reading it twice costs more than helpers spare.
+_MOST_CHANGED, _JUDGED_BYTES = 0.4, 256 * 1024 * 1024
 _LOOK, _COPY = 0, 1
 _NOBODY = -1  # found by no helper
 _ALL_UNKNOWN = UNKNOWN * ENTRIES_PER_PAGE
@@ -74,6 +77,7 @@ class HelpedRun:
         self._request_bytes = request_bytes
         self._buffer: Buffer | None = None
         self._marked = False
+        self._looked_bytes = self._changed_bytes = 0
         self._copies: dict[int, deque[Message]] = {}  # by helper, to the one whose reads the page cache remembers
         self._found: list[tuple[int, Message]] = []  # changed, not yet marked: helper and job
         self._found_bytes = 0
@@ -87,10 +91,11 @@ class HelpedRun:
     def go(self, plan: Iterator[WindowWork], check: Callable[[], None], *, marked: bool = False) -> None:
         """Bring the plan's windows up to date. `marked`: what may have changed in them is known and marked already.
 
-        What was done is recorded in any case, so that the next run has less to do.
+        Stops in the middle of the plan where it is `too_much`. What was done is recorded in any case, so that the next
+        run has less to do.
         """
         self._marked = marked
-        with Helpers(min(_MOST_HELPERS, os.cpu_count() or 1), self._do, self._reader.close) as helpers:
+        with Helpers(min(_MOST_HELPERS, len(os.sched_getaffinity(0))), self._do, self._reader.close) as helpers:
             jobs = map(self._copy_job if marked else self._look_job, plan)
             try:
                 while self._advance(helpers, jobs):
@@ -100,6 +105,11 @@ class HelpedRun:
                     self._record()
                 raise
             self._record()
+
+    @property
+    def too_much(self) -> bool:
+        """So much has changed that the rest of the plan is left to others."""
+        return self._looked_bytes > _JUDGED_BYTES and self._changed_bytes > self._looked_bytes * _MOST_CHANGED
 
     def _advance(self, helpers: Helpers, jobs: Iterator[Message]) -> bool:
         """Give jobs and take answers. False when all is copied."""
@@ -135,6 +145,8 @@ class HelpedRun:
         while True:
             if waiting := self._copies.get(helper):
                 return waiting.popleft()
+            if self.too_much:
+                return None
             job = next(jobs, None)
             if job is None or job[0] == _LOOK or self._marked:
                 return job
@@ -155,6 +167,8 @@ class HelpedRun:
         positions, data, read_bytes, problem = answer
         start, end = self._geometry.window(window)
         self._meter.add(done=end - start, read=read_bytes)
+        self._looked_bytes += read_bytes
+        self._changed_bytes += len(positions) * self._geometry.chunk_bytes
         if problem is not None and self._hints is not None:
             self._hints.problem = problem
         if positions:
@@ -168,7 +182,7 @@ class HelpedRun:
         """A copy that must wait for its marks."""
         self._found.append((helper, job))
         self._found_bytes += len(job[3]) * self._geometry.chunk_bytes
-        if self._found_bytes >= HELD_GROUP_BYTES or len(self._found) >= IDLE_WINDOWS:
+        if self._found_bytes >= HELD_GROUP_BYTES or len(self._found) >= _FOUND_WINDOWS:
             self._mark()
 
     def _mark(self) -> None:

@@ -7,6 +7,7 @@ is gone, comes back without an answer, and is done by whoever gave it, where an 
 
 from __future__ import annotations
 
+import fcntl
 import marshal
 import os
 import select
@@ -24,6 +25,8 @@ __all__ = ["Helpers", "can_fork"]
 Message = tuple[Any, ...]  # of numbers, bytes, tuples and lists: what `marshal` takes
 
 _JOBS_AHEAD = 3  # so that a helper need not wait while we wait for a disk
+# What so many jobs and their answers can take together: with pipes that hold less, both sides could wait to be read.
+_PIPE_BYTES = 64 * 1024
 _SIZE_BYTES = 4
 _PATIENCE_MS = 500
 
@@ -43,23 +46,35 @@ class Helpers:
     def __init__(self, count: int, work: Callable[[Message], Message], farewell: Callable[[], None]) -> None:
         self._helpers: dict[int, _Helper] = {}
         self._poll = select.poll()
-        for number in range(count):
-            try:
-                helper = _Helper(work, farewell, list(self._helpers.values()))
-            except OSError:
-                break
-            self._helpers[number] = helper
-            self._poll.register(helper.answers, select.POLLIN)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            # none of them runs what our caller does about a signal, and none of ours stops us half-way
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            for number in range(count):
+                helper = _Helper(work, farewell, list(self._helpers.values()), before)
+                self._helpers[number] = helper
+                self._poll.register(helper.answers, select.POLLIN)
+        except OSError:
+            pass  # those that there are must do
+        finally:
+            self._unblock(before)
+
+    def _unblock(self, signals: set[int]) -> None:
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        except BaseException as exc:  # a signal came meanwhile, and this is what its handler raises
+            self.__exit__(type(exc))
+            raise
 
     def __enter__(self) -> Helpers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for helper in self._helpers.values():
+        helpers, self._helpers = list(self._helpers.values()), {}
+        for helper in helpers:
             helper.dismiss(at_once=kind is not None)
-        for helper in self._helpers.values():
+        for helper in helpers:
             helper.bury()
-        self._helpers.clear()
 
     def __contains__(self, number: int) -> bool:
         return number in self._helpers
@@ -77,7 +92,7 @@ class Helpers:
             number
             for jobs in range(_JOBS_AHEAD)
             for number, helper in self._helpers.items()
-            if len(helper.jobs) <= jobs
+            if len(helper.jobs) <= jobs < helper.most_jobs
         ]
 
     def give(self, number: int, job: Message) -> None:
@@ -110,10 +125,15 @@ class Helpers:
 class _Helper:
     """One of them: its process, the pipes to it, and what it was asked and has not answered."""
 
-    def __init__(self, work: Callable[[Message], Message], farewell: Callable[[], None], others: list[_Helper]) -> None:
+    def __init__(
+        self,
+        work: Callable[[Message], Message],
+        farewell: Callable[[], None],
+        others: list[_Helper],
+        signals: set[int],
+    ) -> None:
         self.jobs: deque[Message] = deque()
         ours, parent = list[int](), os.getpid()
-        signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a helper is none before `_serve`
         try:
             ours += os.pipe()
             ours += os.pipe()
@@ -122,25 +142,26 @@ class _Helper:
             for fd in ours:
                 os.close(fd)
             raise
-        finally:
-            if getattr(self, "pid", 1):
-                signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         requests, self.requests, self.answers, answers = ours
         if self.pid:
             os.close(requests)
             os.close(answers)
+            size = min(fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) for fd in (self.requests, self.answers))
+            self.most_jobs = _JOBS_AHEAD if size >= _PIPE_BYTES else 1
             return
         theirs = [self.requests, self.answers, *(fd for other in others for fd in (other.requests, other.answers))]
-        _serve(requests, answers, theirs, parent, work, farewell)
+        _serve(requests, answers, theirs, parent, signals, work, farewell)
 
     def dismiss(self, *, at_once: bool) -> None:
         os.close(self.requests)
         if at_once:
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def bury(self) -> None:
         os.close(self.answers)
-        os.waitpid(self.pid, 0)
+        with suppress(ChildProcessError):  # where SIGCHLD is ignored, the system buries; it waits for that all the same
+            os.waitpid(self.pid, 0)
 
 
 def _serve(
@@ -148,13 +169,15 @@ def _serve(
     answers: int,
     theirs: list[int],
     parent: int,
+    signals: set[int],
     work: Callable[[Message], Message],
     farewell: Callable[[], None],
 ) -> NoReturn:
     """A helper's life. It leaves by `_exit` alone: nothing of the program that it was forked from is run to its end."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # who gives the jobs decides what becomes of them
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         linux.die_with_parent(signal.SIGKILL)
         for fd in theirs:
             os.close(fd)

@@ -27,6 +27,7 @@ from holdfast.disks.model.report import Report, Watcher
 from holdfast.disks.opening import Access, format_of, holds_data, open_reader, open_writer, require_writable
 from holdfast.disks.planning import by_window
 from holdfast.disks.readers.protocol import ChangeList, Reader
+from holdfast.disks.system.files import is_device
 from holdfast.disks.verifying import compare_disks, verify_disk, verify_sample
 from holdfast.disks.writers.nowhere import NowhereWriter
 from holdfast.disks.writers.protocol import Writer
@@ -149,7 +150,7 @@ def _open_both(reader: Reader, job: CopyJob) -> tuple[Book | None, Writer]:
     """List and target. An unfinished image that a kill left unreadable is thrown away, and its list with it."""
     book = _open_book(reader, job)
     try:
-        return book, _open_target(reader, job, book)
+        return book, _bound(job, book, _open_target(reader, job, book))
     except (FormatMismatch, HostileImage):
         if book is None or book.virgin or job.digests is None:
             _give_up(book)
@@ -158,10 +159,23 @@ def _open_both(reader: Reader, job: CopyJob) -> tuple[Book | None, Writer]:
         for path in (job.target.address, job.digests):
             Path(unfinished_path(path)).unlink(missing_ok=True)
         book = _open_book(reader, job)
-        return book, _open_target(reader, job, book)
+        return book, _bound(job, book, _open_target(reader, job, book))
     except BaseException:
         _give_up(book)
         raise
+
+
+def _bound(job: CopyJob, book: Book | None, writer: Writer) -> Writer:
+    """The writer, when the book of a first copy knows its file."""
+    try:
+        if book is not None and job.digests is not None and not job.target.is_url:
+            file = _file_of(job)
+            if file is not None:
+                book.journal.bind(file)
+    except BaseException:
+        writer.abandon()
+        raise
+    return writer
 
 
 def _give_up(book: Book | None) -> None:
@@ -212,7 +226,30 @@ def _open_book(reader: Reader, job: CopyJob) -> Book | None:
         )
     if not unfinished and not job.overwrite and not job.target.is_url and holds_data(job.target.address):
         raise TargetHasContent(name=job.target.name)
-    return Book.begin(job.digests, _geometry(reader.size_bytes, job.chunk_bytes), source)
+    geometry = _geometry(reader.size_bytes, job.chunk_bytes)
+    book = Book.begin(job.digests, geometry, source)
+    if book.virgin or _describes_target(job, book):
+        return book
+    book.discard()
+    if not job.overwrite and holds_data(job.target.address):
+        raise TargetHasContent(name=job.target.name)
+    return Book.begin(job.digests, geometry, source)
+
+
+def _describes_target(job: CopyJob, book: Book) -> bool:
+    """Whether what an unfinished first copy wrote to is still there: of files, the very one, by whatever name."""
+    if job.target.is_url or is_device(job.target.address) or book.complete:
+        return True
+    return book.journal.target is not None and book.journal.target == _file_of(job)
+
+
+def _file_of(job: CopyJob) -> dict[str, int] | None:
+    """The file that a first copy writes to, under its unfinished name or, when it is complete, its own."""
+    for path in (unfinished_path(job.target.address), job.target.address):
+        if Path(path).exists():
+            status = Path(path).stat()
+            return {"device": status.st_dev, "inode": status.st_ino}
+    return None
 
 
 def _geometry(size_bytes: int, chunk_bytes: int) -> Geometry:
@@ -283,7 +320,8 @@ def _repair(reader: Reader, writer: Writer, book: Book, bad: list[Extent], job: 
     chain = book.chain or "repair"
     kept, book.chain = book.chain, chain
     try:
-        book.journal.done.clear()
+        for window, _ in by_window(bad, book.geometry):
+            book.journal.done.discard(window)
         copy_disk(reader, writer, book, changes=ChangeList(chain, chain, bad, "repair"), budget=job.budget)
         writer.flush()
     finally:

@@ -337,7 +337,7 @@ def test_copier_killed_at_random_moments_then_repeated_is_equal(tmp_path: Path, 
         report = disk("copy", *words)
 
         again = 0 if first else report["changed_bytes"]  # helpers read what they find once more
-        assert report["read_bytes"] + report["skipped_bytes"] <= size + again + 16 * MIB
+        assert report["read_bytes"] + report["skipped_bytes"] <= size + again + 16 * MIB, report
         assert target.read_bytes() == source.read_bytes()
         with open(source, "r+b") as file:
             for _ in range(rng.randrange(1, 30)):

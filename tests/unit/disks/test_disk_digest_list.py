@@ -14,7 +14,7 @@ from holdfast.disks.digests.journal import Journal
 from holdfast.disks.digests.listfile import DigestList
 from holdfast.disks.digests.tree import Layout, node_of, root_of
 from holdfast.disks.errors import ListDamaged
-from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, ZERO, Geometry, digest_of
+from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, Geometry, digest_of
 from holdfast.disks.model.diff import changed_chunks, changed_extents, sampled_chunks
 from holdfast.disks.model.extents import Extent, Kind
 
@@ -235,7 +235,7 @@ def test_journal_of_another_generation_is_void(tmp_path: Path) -> None:
     later.close()
 
 
-def test_grown_and_shrunk_disks_keep_their_entries_but_doubt_their_tail_chunks(tmp_path: Path) -> None:
+def test_grown_and_shrunk_disks_keep_their_entries_but_doubt_their_tails_and_what_is_new(tmp_path: Path) -> None:
     small = Geometry(10 * 65536 + 5)
     path = str(tmp_path / "list")
     book = Book.begin(path, small, SOURCE)
@@ -246,7 +246,8 @@ def test_grown_and_shrunk_disks_keep_their_entries_but_doubt_their_tail_chunks(t
     page = grown.page(0)
     assert page[: 10 * ENTRY_BYTES] == b"".join(digest_of(bytes([n])) for n in range(10))
     assert page[10 * ENTRY_BYTES : 11 * ENTRY_BYTES] == UNKNOWN
-    assert page[11 * ENTRY_BYTES : 12 * ENTRY_BYTES] == ZERO
+    assert page[10 * ENTRY_BYTES : 40 * ENTRY_BYTES] == UNKNOWN * 30
+    assert page[40 * ENTRY_BYTES :] == bytes(PAGE_BYTES - 40 * ENTRY_BYTES)
     grown.abandon()
     shrunk = Book.continue_from(path, Geometry(4 * 65536 + 9), SOURCE)
 

@@ -9,13 +9,14 @@ lies at `LIST.unfinished` and gets its name when it is complete.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.disks.digests.journal import Journal
 from holdfast.disks.digests.listfile import DigestList
-from holdfast.disks.errors import DiskNotFound, ListDamaged
-from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, ZERO, Geometry
+from holdfast.disks.errors import DiskNotFound, ListDamaged, ListMismatch
+from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, Geometry
 from holdfast.disks.system.files import publish
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Book", "journal_path", "resized", "unfinished_path"]
 
-_ALL_UNKNOWN = UNKNOWN * ENTRIES_PER_PAGE
 _ALL_ZERO = bytes(PAGE_BYTES)
 
 
@@ -38,16 +38,29 @@ def journal_path(path: str) -> str:
 class Book:
     """Opened for one run by `begin` (first sync) or `continue_from` (a list that has a state)."""
 
-    def __init__(self, path: str, digests: DigestList, source: dict[str, Any] | None, *, virgin: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        digests: DigestList,
+        source: dict[str, Any] | None,
+        *,
+        virgin: bool = False,
+        named: bool = True,
+    ) -> None:
         self.path, self.digests = path, digests
         self.virgin = virgin  # nothing is known and nothing was written: the target is as it was created
+        self._named = named  # else it gets its name when it is settled
         self.geometry = digests.geometry
         header = digests.header
         self.chain = header.chain
         self._first = header.generation == 0
         self.journal = Journal(journal_path(path), self.geometry.windows, header.list_id, header.generation)
         self.resumed = self.journal.found
-        self.same_source = self.journal.start(source)
+        try:
+            self.same_source = self.journal.start(source)
+        except BaseException:
+            self.journal.close()
+            raise
         self._hints: Hints | None = None
 
     @classmethod
@@ -57,12 +70,13 @@ class Book:
         try:
             digests = DigestList.open(unfinished, writable=True)
             if digests.geometry == geometry:
-                return cls(path, digests, source)
+                return cls._of(path, digests, source, named=False)
             digests.close()
         except (DiskNotFound, ListDamaged):
             pass  # nothing to resume from: a list that never was complete vouches for nothing
+        digests = DigestList.create(unfinished, geometry)
         Path(journal_path(path)).unlink(missing_ok=True)
-        return cls(path, DigestList.create(unfinished, geometry), source, virgin=True)
+        return cls._of(path, digests, source, virgin=True, named=False)
 
     @classmethod
     def continue_from(cls, path: str, geometry: Geometry, source: dict[str, Any] | None) -> Book:
@@ -70,7 +84,21 @@ class Book:
         digests = DigestList.open(path, writable=True)
         if digests.geometry != geometry:
             digests = resized(path, digests, geometry)
-        return cls(path, digests, source)
+        return cls._of(path, digests, source)
+
+    @classmethod
+    def _of(cls, path: str, digests: DigestList, source: dict[str, Any] | None, **more: bool) -> Book:
+        """The list is closed, and free for others, if its journal cannot be begun."""
+        try:
+            return cls(path, digests, source, **more)
+        except BaseException:
+            digests.close()
+            raise
+
+    @property
+    def complete(self) -> bool:
+        """Every window has been brought to some one state of a source at least once."""
+        return not self._first
 
     def hints(self) -> Hints:
         """The list's hints, for runs that read everything; opened when first asked for. Raises OSError."""
@@ -90,10 +118,10 @@ class Book:
         """What the target is known to hold. Unknown where a run was cut short and nobody vouches for the page."""
         page = self.digests.page(window)
         if self._first:
-            return page if window in self.journal.written else _ALL_UNKNOWN
+            return page if window in self.journal.written else self.digests.unknown_page(window)
         if window in self.journal.touched or self.digests.page_is_sound(window, page):
             return page
-        return _ALL_UNKNOWN
+        return self.digests.unknown_page(window)
 
     def windows_of_interest(self) -> Iterator[tuple[int, int]]:
         """Runs of windows whose page may hold anything but zeros; the rest need no look where the source is zero."""
@@ -110,7 +138,7 @@ class Book:
         """
         if self._first:
             return [w for w in range(self.geometry.windows) if w not in self.journal.written]
-        doubtful = set() if self.same_source else set(self.journal.touched)
+        doubtful = set(self.journal.stale)
         for first, last in self.windows_of_interest():
             doubtful.update(w for w in range(first, last) if UNKNOWN in self.page(w))
         return sorted(doubtful)
@@ -122,7 +150,10 @@ class Book:
         before = self.digests.written_bytes
         for window, positions in chunks.items():
             page = bytearray(self.page(window))
+            last = self.geometry.chunks - window * ENTRIES_PER_PAGE
             for position in positions:
+                if position >= last:
+                    continue  # past the disk's end
                 page[position * ENTRY_BYTES : (position + 1) * ENTRY_BYTES] = UNKNOWN
             if not self._first or window in self.journal.written:
                 self.digests.put(window, bytes(page))
@@ -143,12 +174,19 @@ class Book:
             self.journal.skip(listed)
 
     def settle(self, chain: str | None) -> str:
-        """All windows are right: publish the next generation and forget the journal. Returns the root (hex)."""
+        """All windows are right: publish the next generation and forget the journal. Returns the root (hex).
+
+        Raises ListMismatch where the run left something unknown.
+        """
         try:
+            unknown = [window for window in self.journal.touched if UNKNOWN in self.digests.page(window)]
+            if unknown:
+                problem = f"the run left {len(unknown)} windows of it unknown; run the same command again"
+                raise ListMismatch(name=self.path, problem=problem)
             root = self.digests.settle(self.journal.touched, chain)
         finally:
             self._close_files()
-        if self._first:
+        if not self._named:
             publish(unfinished_path(self.path), self.path)
         self.journal.remove()
         return root
@@ -174,30 +212,40 @@ class Book:
 
 
 def resized(path: str, old: DigestList, geometry: Geometry) -> DigestList:
-    """The list for a disk that grew or shrank: entries kept, the tail chunk unknown, published in place of the old.
+    """The list for a disk that grew or shrank: entries kept, the tail chunk and all that is new unknown, published in
+    place of the old.
 
-    The chunk size is the old list's; a list can only change its disk's size.
+    The chunk size is the old list's; a list can only change its disk's size. What was beyond the old end nobody has
+    looked at: the target may be a larger device, or still have the size that the disk had before.
     """
     new_path = path + ".resized"
-    new = DigestList.create(new_path, geometry)
-    tails = {side.size_bytes // side.chunk_bytes for side in (old.geometry, geometry)}
-    touched = []
-    for first, last in old.windows_with_entries():
-        for window in range(first, min(last, geometry.windows)):
-            page = bytearray(old.checked_page(window))
-            base = window * ENTRIES_PER_PAGE
-            for tail in tails:
-                if base <= tail < base + ENTRIES_PER_PAGE:
-                    at = (tail - base) * ENTRY_BYTES
-                    page[at : at + ENTRY_BYTES] = UNKNOWN
-            for chunk in range(max(0, geometry.chunks - base), ENTRIES_PER_PAGE):
-                page[chunk * ENTRY_BYTES : (chunk + 1) * ENTRY_BYTES] = ZERO
-            new.put(window, bytes(page))
-            touched.append(window)
-    new.sync()
-    new.settle(touched, old.header.chain)
-    new.open_run()  # it is true of the old target only when that has its new size too
-    new.close()
-    old.close()
-    Path(new_path).replace(path)
-    return DigestList.open(path, writable=True)
+    try:
+        new = DigestList.create(new_path, geometry)
+        try:
+            grown = range(old.geometry.chunks // ENTRIES_PER_PAGE, geometry.windows)
+            kept = (range(first, min(last, geometry.windows)) for first, last in old.windows_with_entries())
+            touched = sorted(set(chain.from_iterable(kept)).union(grown))
+            for window in touched:
+                new.put(window, _resized_page(old, geometry, window))
+            new.sync()
+            new.settle(touched, old.header.chain)
+            new.open_run()  # it is true of the old target only when that has its new size too
+            publish(new_path, path)
+            new.path = path
+        except BaseException:
+            new.close()
+            raise
+    finally:
+        old.close()
+    return new
+
+
+def _resized_page(old: DigestList, geometry: Geometry, window: int) -> bytes:
+    base = window * ENTRIES_PER_PAGE
+    before, after = (max(0, min(ENTRIES_PER_PAGE, side.chunks - base)) for side in (old.geometry, geometry))
+    known = old.checked_page(window)[: min(before, after) * ENTRY_BYTES] if before else b""
+    page = bytearray((known + UNKNOWN * (after - before)).ljust(PAGE_BYTES, b"\0"))
+    for tail in (old.geometry.size_bytes // old.geometry.chunk_bytes, geometry.size_bytes // geometry.chunk_bytes):
+        if base <= tail < base + after:
+            page[(tail - base) * ENTRY_BYTES : (tail - base + 1) * ENTRY_BYTES] = UNKNOWN
+    return bytes(page)

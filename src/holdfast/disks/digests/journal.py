@@ -1,7 +1,7 @@
 """The journal of a run: which source it read, which windows of the list it touched, and which are done.
 
 Records are appended and carry a checksum; reading stops at the first torn one. A lost tail costs reading some windows
-again and nothing else, so the journal is never synced by itself.
+again and nothing else, but for the news that another source is read: only that is synced.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.disks.model.extents import Extent, merged
-from holdfast.disks.system.writing import write_fully
+from holdfast.disks.system.writing import sync_data, write_fully
 
 __all__ = ["Journal", "WindowSet"]
 
 _HEAD = struct.Struct("<IIc")  # payload bytes, crc32 of kind and payload, kind
 _RANGE = struct.Struct("<QQ")
-_START, _TOUCHED, _DONE, _SKIPPED = b"S", b"T", b"D", b"K"
+_START, _TARGET, _TOUCHED, _DONE, _SKIPPED = b"S", b"F", b"T", b"D", b"K"
 
 
 class WindowSet:
@@ -39,6 +39,11 @@ class WindowSet:
             self._marks[window] = 1
             self.count += 1
 
+    def discard(self, window: int) -> None:
+        if window in self:
+            self._marks[window] = 0
+            self.count -= 1
+
     def clear(self) -> None:
         self._marks = bytearray(len(self._marks))
         self.count = 0
@@ -52,13 +57,16 @@ class WindowSet:
 
 class Journal:
     """An open journal. `touched`: pages that may differ from the settled tree. `written`: pages that hold what the
-    target holds. `done`: windows that this very source needs not be read for again."""
+    target holds. `done`: windows that this very source needs not be read for again. `stale`: windows that may have been
+    brought to the state of another source, since the tree was settled, and were not yet brought to that of this one."""
 
     def __init__(self, path: str, windows: int, list_id: str, generation: int) -> None:
         self.path = path
         self._about = {"list_id": list_id, "generation": generation}
-        self.touched, self.written, self.done = WindowSet(windows), WindowSet(windows), WindowSet(windows)
+        self.touched, self.written = WindowSet(windows), WindowSet(windows)
+        self.done, self.stale = WindowSet(windows), WindowSet(windows)
         self.source: dict[str, Any] | None = None
+        self.target: dict[str, int] | None = None  # the file that is written to, where it is one
         self.found = False
         self._end = self._load()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -87,52 +95,71 @@ class Journal:
             if {key: told.get(key) for key in self._about} != self._about:
                 return False
             self.found = True
-            if told["source"] is None or told["source"] != self.source:
-                self.done.clear()
-            self.source = told["source"]
+            self._begin(told["source"])
             return True
+        if kind == _TARGET:
+            self.target = json.loads(payload)
+            return self.found
         for start, end in _RANGE.iter_unpack(payload):
             for window in range(start, end):
-                if kind != _SKIPPED:
-                    self.touched.add(window)
-                if kind == _DONE:
-                    self.written.add(window)
-                if kind != _TOUCHED:
-                    self.done.add(window)
+                self._note(kind, window)
         return self.found
 
-    def start(self, source: dict[str, Any] | None) -> bool:
-        """Begin a run that reads `source`. True if it is what the last run read, so that `done` still holds."""
+    def _begin(self, source: dict[str, Any] | None) -> bool:
         same = source is not None and source == self.source
-        payload = json.dumps({**self._about, "source": source}).encode()
-        self._append(_START, payload)
         if not same:
             self.done.clear()
+            for window in self.touched:
+                self.stale.add(window)
         self.source = source
         return same
 
+    def _note(self, kind: bytes, window: int) -> None:
+        if kind != _SKIPPED:
+            self.touched.add(window)
+        if kind == _DONE:
+            self.written.add(window)
+        if kind == _TOUCHED:
+            self.done.discard(window)
+        else:
+            self.done.add(window)
+            self.stale.discard(window)
+
+    def start(self, source: dict[str, Any] | None) -> bool:
+        """Begin a run that reads `source`. True if it is what the last run read, so that `done` still holds.
+
+        Where it is another, that is durable at once: lost, with its pages kept, `done` of the one before would hold.
+        """
+        another = self._end > 0 and (source is None or source != self.source)
+        self._append(_START, json.dumps({**self._about, "source": source}).encode())
+        if another:
+            sync_data(self._fd, self.path, self._end)
+        return self._begin(source)
+
+    def bind(self, target: dict[str, int]) -> None:
+        """Say which file the run writes to."""
+        if target != self.target:
+            self._append(_TARGET, json.dumps(target).encode())
+            self.target = target
+
     def touch(self, windows: Iterable[int]) -> None:
         """Their pages are about to be marked."""
-        self._append(_TOUCHED, self._ranges(windows, self.touched))
+        self._tell(_TOUCHED, windows)
 
     def finish(self, windows: Iterable[int]) -> None:
         """Their pages are durable and say what the target durably holds."""
-        listed = list(windows)
-        for window in listed:
-            self.touched.add(window)
-            self.written.add(window)
-        self._append(_DONE, self._ranges(listed, self.done))
+        self._tell(_DONE, windows)
 
     def skip(self, windows: Iterable[int]) -> None:
         """They were read and found as the list says; nothing was written."""
-        self._append(_SKIPPED, self._ranges(windows, self.done))
+        self._tell(_SKIPPED, windows)
 
-    @staticmethod
-    def _ranges(windows: Iterable[int], into: WindowSet) -> bytes:
+    def _tell(self, kind: bytes, windows: Iterable[int]) -> None:
         numbers = list(windows)
+        ranges = merged(Extent(number, number + 1) for number in numbers)
+        self._append(kind, b"".join(_RANGE.pack(each.start, each.end) for each in ranges))
         for number in numbers:
-            into.add(number)
-        return b"".join(_RANGE.pack(e.start, e.end) for e in merged(Extent(n, n + 1) for n in numbers))
+            self._note(kind, number)
 
     def _append(self, kind: bytes, payload: bytes) -> None:
         record = _HEAD.pack(len(payload), zlib.crc32(kind + payload), kind) + payload

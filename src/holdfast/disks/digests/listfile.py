@@ -7,16 +7,18 @@ does not match its node and no journal vouches for it, all its entries count as 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from blake3 import blake3
 
 from holdfast.disks.digests.tree import NODE_BYTES, NODES_PER_PAGE, Layout, node_of, root_of
-from holdfast.disks.errors import DiskNotFound, ListDamaged
-from holdfast.disks.model.chunks import PAGE_BYTES, UNKNOWN, Geometry
+from holdfast.disks.errors import DiskNotFound, ListDamaged, TargetInUse
+from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, PAGE_BYTES, UNKNOWN, Geometry
 from holdfast.disks.model.extents import Extent, windows
 from holdfast.disks.readers.rawfile import hole_map
 from holdfast.disks.system.files import opened
@@ -25,7 +27,6 @@ from holdfast.disks.system.writing import sync_data, write_failure, write_fully
 __all__ = ["DigestList", "Header"]
 
 _MAGIC = b"HFDIGEST"
-_ALL_UNKNOWN = UNKNOWN * (PAGE_BYTES // len(UNKNOWN))
 
 
 class Header(NamedTuple):
@@ -67,6 +68,26 @@ def _unpacked(slot: bytes) -> Header | None:
     return header
 
 
+def _locked(path: str, flags: int) -> int:
+    """A descriptor of the list, which nobody else writes to as long as it is open. Raises TargetInUse."""
+    while True:
+        fd = opened(path, flags)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            here, there = os.fstat(fd), Path(path).stat()
+            if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+                return fd
+        except FileNotFoundError:
+            pass  # it was given another name, or another list its name, before we had the lock
+        except OSError as exc:
+            os.close(fd)
+            raise TargetInUse(name=path, problem="another run keeps this list") from exc
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
 class DigestList:
     """One open list. Not for several threads at once, `page` excepted."""
 
@@ -80,10 +101,11 @@ class DigestList:
 
     @classmethod
     def create(cls, path: str, geometry: Geometry) -> DigestList:
-        """A list of generation 0, sparse, replacing whatever was at `path`. Raises WriteFailed."""
-        fd = opened(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        """A list of generation 0, sparse, replacing whatever was at `path`. Raises TargetInUse, WriteFailed."""
+        fd = _locked(path, os.O_RDWR | os.O_CREAT)
         made = cls(path, fd, Header(geometry.size_bytes, geometry.chunk_bytes, os.urandom(16).hex()))
         try:
+            os.ftruncate(fd, 0)
             os.ftruncate(fd, made._layout.size_bytes)
             made._write_header(made.header)
         except OSError as exc:
@@ -96,9 +118,10 @@ class DigestList:
 
     @classmethod
     def open(cls, path: str, *, writable: bool = False) -> DigestList:
-        """Raises DiskNotFound, ListDamaged. A settled list's upper tree is checked here, its pages as they are read."""
+        """Raises DiskNotFound, ListDamaged, TargetInUse. A settled list's upper tree is checked here, its pages as they
+        are read."""
         try:
-            fd = opened(path, os.O_RDWR if writable else os.O_RDONLY)
+            fd = _locked(path, os.O_RDWR) if writable else opened(path, os.O_RDONLY)
         except IsADirectoryError as exc:
             raise DiskNotFound(kind="digest list", name=path) from exc
         try:
@@ -132,7 +155,12 @@ class DigestList:
     def checked_page(self, window: int) -> bytes:
         """The page if it is sound, else all unknown."""
         page = self.page(window)
-        return page if self.page_is_sound(window, page) else _ALL_UNKNOWN
+        return page if self.page_is_sound(window, page) else self.unknown_page(window)
+
+    def unknown_page(self, window: int) -> bytes:
+        """A page that knows nothing of its chunks. Entries beyond the disk's end are always zero."""
+        count = min(ENTRIES_PER_PAGE, self.geometry.chunks - window * ENTRIES_PER_PAGE)
+        return (UNKNOWN * count).ljust(PAGE_BYTES, b"\0")
 
     def windows_with_entries(self) -> Iterator[tuple[int, int]]:
         """Runs of windows whose pages are not holes in the list file; all others are zero pages."""

@@ -53,7 +53,8 @@ class WriteBehind:
             return
         linux.start_writeback(self._fd, start, end - start)
         with self._change:
-            written, self._fresh_bytes = self._fresh_bytes, 0  # by all threads: their sum counts, not whose it is
+            # By all threads: their sum counts, not whose it is. What a helper wrote is not told here: the whole range.
+            written, self._fresh_bytes = self._fresh_bytes or end - start, 0
             self._ranges.append((start, end, written))
             self._bytes += written
             if self._bytes <= _YOUNG_BYTES:
