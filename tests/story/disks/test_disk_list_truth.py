@@ -236,6 +236,32 @@ def test_disk_that_shrank_for_a_refused_run_and_grew_again_is_cleared_where_it_w
     pair.require_equal()
 
 
+def test_window_that_is_done_and_unknown_is_not_skipped(tmp_path: Path) -> None:
+    """The word that it was marked again can be lost with the journal's tail; the mark itself is durable."""
+    pair = Pair(tmp_path, 11)
+    pair.change(40)
+
+    def lost_word() -> None:
+        record = Book.record
+
+        def dying(self: Book, pages: Any, unchanged: Any = ()) -> None:
+            record(self, pages, unchanged)
+            if pages:
+                self.digests.put(min(pages), self.digests.unknown_page(min(pages)))
+                with open(pair.target, "r+b") as file:
+                    file.seek(min(pages) * MIB)
+                    file.write(b"half written")
+                os._exit(9)
+
+        setattr(Book, "record", dying)  # noqa: B010 - in a process of its own
+
+    assert pair.run_and_die(lost_word) == 9
+
+    pair.run_when_free()
+
+    pair.require_equal()
+
+
 def test_news_of_another_source_is_durable_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
