@@ -35,6 +35,7 @@ RESULTS = HERE / "results.json"
 PYTHON = sys.executable
 HOLDFAST = f"{Path(PYTHON).parent}/holdfast disk"
 BARE = f"{PYTHON} {HERE}/peers/bareloop.py"
+_DEVICE, _TAGGED = "direct reads and writes, no digests", "bare loop with tags, told what has changed"
 CORIOLIS = f"{PYTHON} {HERE}/peers/coriolis_alike.py"
 
 
@@ -135,9 +136,6 @@ def first_sync_ext4(b: Bench) -> dict[str, object]:
 def first_sync_tmpfs(b: Bench) -> dict[str, object]:
     """First sync raw → raw with digests, tmpfs. Must: ≤ 1.15"""
     return first_sync(b, b.memory)
-
-
-_DEVICE = "the device alone (direct reads and writes, no digests)"
 
 
 def first_sync_evicted(b: Bench) -> dict[str, object]:
@@ -343,9 +341,6 @@ def _reset(b: Bench, folder: Path, *names: tuple[str, str]) -> Callable[[], None
         b.warm(b.v2)
 
     return before
-
-
-_TAGGED = "bare loop with tags, told what has changed"
 
 
 def incremental(b: Bench) -> dict[str, object]:
