@@ -18,7 +18,8 @@ from holdfast.disks import helped, jobs
 from holdfast.disks.digests import book as book_module
 from holdfast.disks.digests.book import Book
 from holdfast.disks.digests.journal import Journal
-from holdfast.disks.errors import DisksDiffer, TargetHasContent, TargetInUse
+from holdfast.disks.errors import DisksDiffer, ReadFailed, TargetHasContent, TargetInUse
+from holdfast.disks.readers.rawfile import RawFileReader
 from holdfast.disks.writers.rawfile import RawFileWriter
 
 
@@ -312,3 +313,77 @@ def test_parent_that_ignores_the_end_of_its_children_is_served_as_well(tmp_path:
         signal.signal(signal.SIGCHLD, before)
 
     pair.require_equal()
+
+
+def _resize(pair: Pair) -> None:
+    size = pair.source.stat().st_size + pair.rng.choice([-1, 1]) * pair.rng.randrange(1, 2 * MIB)
+    os.truncate(pair.source, max(MIB + 5, size))
+
+
+def _broken_run(pair: Pair, how: str, tracked: bool) -> None:
+    """A run that is refused, stopped, killed or fails; whether it comes so far is left to chance."""
+    rng = pair.rng
+    if how == "refused":
+        with pair.target.open("rb") as held, contextlib.suppress(TargetInUse):
+            fcntl.flock(held, fcntl.LOCK_EX)
+            pair.run_when_free(tracked=tracked, patience_s=0)
+        return
+    moment, turns = rng.randrange(SIZE), [rng.randrange(1, 8)]
+
+    def trouble() -> None:
+        read, write, check_mark = RawFileReader.read_into, RawFileWriter.write, Book.mark
+
+        def reading(self: RawFileReader, offset: int, buffer: memoryview) -> None:
+            if offset <= moment < offset + len(buffer):
+                raise ReadFailed(name=self.path, offset=moment, size_bytes=1, problem="medium error")
+            read(self, offset, buffer)
+
+        def writing(self: RawFileWriter, offset: int, data: memoryview) -> None:
+            if offset <= moment < offset + len(data):
+                write(self, offset, data[: len(data) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(self, offset, data)
+
+        def marking(self: Book, chunks: Any) -> None:
+            check_mark(self, chunks)
+            turns[0] -= 1
+            if turns[0] == 0:
+                os._exit(9)
+
+        kind, name, function = {
+            "cannot read": (RawFileReader, "read_into", reading),
+            "killed in a write": (RawFileWriter, "write", writing),
+            "killed after a mark": (Book, "mark", marking),
+            "killed at its end": (RawFileWriter, "finish", lambda *_: os._exit(9)),
+        }[how]
+        setattr(kind, name, function)
+
+    pair.run_and_die(trouble, tracked=tracked)
+
+
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 100))])
+def test_target_is_right_after_any_order_of_sources_sizes_and_broken_runs(tmp_path: Path, seed: int) -> None:
+    pair = Pair(tmp_path, seed)
+    rng = pair.rng
+    others = [tmp_path / "other.raw", pair.source]
+    others[0].write_bytes(pair.source.read_bytes())
+    states = [pair.source.read_bytes()]
+    for _ in range(12):
+        for _ in range(rng.randrange(1, 4)):
+            pair.source = rng.choice(others)
+            change = rng.choice(["change", "change", "back", "size", "none"])
+            if change == "change":
+                pair.change(rng.randrange(1, 20))
+            elif change == "back":
+                pair.source.write_bytes(rng.choice(states))
+            elif change == "size":
+                _resize(pair)
+            states.append(pair.source.read_bytes())
+            how = rng.choice(
+                ["refused", "cannot read", "killed in a write", "killed after a mark", "killed at its end"]
+            )
+            _broken_run(pair, how, rng.random() < 0.5)
+
+        pair.run_when_free(tracked=rng.random() < 0.5)
+
+        pair.require_equal()
