@@ -18,6 +18,7 @@ from holdfast.disks.digests.book import Book
 from holdfast.disks.model.extents import Extent, Kind
 from holdfast.disks.model.report import Meter
 from holdfast.disks.scanning import Scan
+from holdfast.disks.system.waiting import wait_for
 from holdfast.disks.writers.protocol import Writer
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class _Committer:
     def __init__(self, name: str) -> None:
         self._queue: queue.Queue[Scan | Written | None] = queue.Queue(maxsize=256)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._ended = threading.Event()
+        threading.Thread(target=self._run_to_its_end, name=name, daemon=True).start()
 
     @property
     def failed(self) -> bool:
@@ -67,15 +68,23 @@ class _Committer:
 
     def end(self) -> None:
         """Commit what is left and return when it is durable. Raises what went wrong."""
-        while self._thread.is_alive():
-            try:
-                self._queue.put(None, timeout=0.1)
-            except queue.Full:
-                continue
-            break
-        self._thread.join()
+        try:
+            while not self._ended.is_set():
+                try:
+                    self._queue.put(None, timeout=0.1)
+                except queue.Full:
+                    continue
+                break
+        finally:
+            wait_for(self._ended)
         if self._error is not None:
             raise self._error
+
+    def _run_to_its_end(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._ended.set()
 
     def _run(self) -> None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from holdfast.disks.system.buffers import Buffer
+from holdfast.disks.system.waiting import wait_for
 
 __all__ = ["in_threads"]
 
@@ -31,7 +32,7 @@ def in_threads(
     lock = threading.Lock()
     errors: list[BaseException] = []
 
-    def work() -> None:
+    def work(ended: threading.Event) -> None:
         try:
             own = [Buffer(buffer_bytes) for _ in range(buffers)]
             while not errors and not stopped():
@@ -43,15 +44,21 @@ def in_threads(
                 process(item, own)
         except BaseException as exc:  # noqa: BLE001 - handed to the thread that called
             errors.append(exc)
+        finally:
+            ended.set()
 
-    threads = [threading.Thread(target=work, name=f"disk-{n}", daemon=True) for n in range(max(1, lanes))]
-    for thread in threads:
-        thread.start()
+    started: list[threading.Event] = []
     try:
-        for thread in threads:
-            thread.join()
-    except KeyboardInterrupt as exc:  # the others stop first: what they use is closed by whoever takes the error
+        for number in range(max(1, lanes)):
+            ended = threading.Event()
+            threading.Thread(target=work, args=(ended,), name=f"disk-{number}", daemon=True).start()
+            started.append(ended)
+    except BaseException as exc:  # noqa: BLE001 - handed to the caller like any other
         errors.append(exc)
-        for thread in threads:
-            thread.join()
+    for ended in started:
+        try:
+            ended.wait()
+        except KeyboardInterrupt as exc:  # all stop first: what they use is closed by whoever takes the error
+            errors.append(exc)
+            wait_for(ended)
     return errors[0] if errors else None

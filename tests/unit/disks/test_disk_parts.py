@@ -364,6 +364,8 @@ def test_interrupt_stops_all_threads_before_anybody_closes_what_they_use() -> No
         taken.append(item)
         if item == 5:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        if item < 8:
+            time.sleep(0.1)  # long enough to be at work when the main thread has been told
         time.sleep(0.01)  # work that goes on when the interrupt comes
         inside.discard(item)
 

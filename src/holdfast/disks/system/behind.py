@@ -15,6 +15,7 @@ from collections import deque
 
 from holdfast.core.units import MIB
 from holdfast.disks.system import linux
+from holdfast.disks.system.waiting import wait_for
 
 __all__ = ["WriteBehind"]
 
@@ -38,7 +39,7 @@ class WriteBehind:
         self._fresh_bytes = self._bytes = 0
         self._closing = False
         self._change = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._ended: threading.Event | None = None  # the thread's, when there is one
 
     def wrote(self, offset: int, size: int) -> None:
         """Large writes go to the device at once: it never idles, and less is dirty at a time."""
@@ -59,12 +60,18 @@ class WriteBehind:
             self._bytes += written
             if self._bytes <= _YOUNG_BYTES:
                 return
-            if self._thread is None:
-                thread = threading.Thread(target=self._follow, args=(self._fd,), name="disk-behind", daemon=True)
-                thread.start()
-                self._thread = thread
+            if self._ended is None:
+                ended = threading.Event()
+                threading.Thread(target=self._run, args=(self._fd, ended), name="disk-behind", daemon=True).start()
+                self._ended = ended
             self._change.notify_all()
             self._change.wait_for(lambda: self._closing or self._bytes <= _MOST_BYTES)
+
+    def _run(self, fd: int, ended: threading.Event) -> None:
+        try:
+            self._follow(fd)
+        finally:
+            ended.set()
 
     def _follow(self, fd: int) -> None:
         while True:
@@ -83,8 +90,8 @@ class WriteBehind:
         with self._change:
             self._closing = True
             self._change.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        if self._ended is not None:
+            wait_for(self._ended)
         if self._fd is None:
             return
         try:
