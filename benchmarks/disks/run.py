@@ -181,8 +181,8 @@ def first_sync_evicted(b: Bench) -> dict[str, object]:
     return {
         "outcomes": found,
         **ratios,
-        "device alone, by the fastest peer": round(found[_DEVICE].ratio_to(found[str(ratios["against"])]), 2),
-        "by the device alone": round(found["holdfast, digests"].ratio_to(found[_DEVICE]), 2),
+        "direct I/O by the fastest peer": round(found[_DEVICE].ratio_to(found[str(ratios["against"])]), 2),
+        "by direct I/O": round(found["holdfast, digests"].ratio_to(found[_DEVICE]), 2),
         "MiB of source and target left in the page cache": growth,
     }
 

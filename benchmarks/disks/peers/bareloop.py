@@ -6,8 +6,8 @@
                                                   changed; two processes, 4 MiB reads: the least with two digests
     bareloop.py tracked SOURCE TARGET CHANGED     preadv, BLAKE3, pwrite of the listed extents, fdatasync
     bareloop.py table SOURCE TABLE                make TABLE: 16 bytes for each chunk
-    bareloop.py device SOURCE TARGET              what the device alone needs: direct reads and writes of all data
-                                                  extents past the page cache, eight threads, 4 MiB each, fsync
+    bareloop.py device SOURCE TARGET              direct reads and writes of all data extents, past the page cache:
+                                                  eight threads, 4 MiB each, fsync
 
 Two threads, 1 MiB reads into reused buffers, no journal, no list on disk, no sync, but where said.
 """
