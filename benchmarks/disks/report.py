@@ -66,8 +66,8 @@ _WHY = {
     "first_sync_tmpfs": "the digest is 0.4 s of processor time; in memory nothing is waited for, so it hides "
     "only while a core is free: 1.24 and 0.97 were measured in two runs.",
     "first_sync_evicted": "the device decides: it gives some 2 GB/s, read and written together, and contenders that "
-    "are built differently need about the same; a loop of direct reads and writes without digests, measured beside them, "
-    "needs 0.9 (device at its best) to 1.3 of the fastest peer's time (decision 0024).",
+    "are built differently need about the same; a loop of direct reads and writes without digests needs 0.9 (device "
+    "at its best) to 1.3 of the fastest peer's time (decision 0024).",
     "incremental": "against only reading: a bare loop that makes the tags in two processes, and is told what has "
     "changed, is measured beside the others, and already needs more than 1.8 × of only reading (decision 0021).",
     "tracked": "the work is a fifth of a second, and our start-up a quarter of that; without it the loop is slower "
