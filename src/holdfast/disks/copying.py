@@ -11,7 +11,7 @@ not know to be on the target it calls unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from holdfast.disks.budget import Budget
 from holdfast.disks.committing import DirectCommitter, HeldCommitter, Written
@@ -27,7 +27,7 @@ from holdfast.disks.readers.protocol import ChangeList, Reader
 from holdfast.disks.scanning import scan_window
 from holdfast.disks.system.buffers import Buffer
 from holdfast.disks.windows import WindowCopier
-from holdfast.disks.writers.protocol import Writer
+from holdfast.disks.writers.protocol import ForkingWriter, Writer
 
 if TYPE_CHECKING:
     from holdfast.disks.digests.hints import Hints
@@ -243,7 +243,8 @@ class _Run:
     def _run_helped(self, plan: Iterator[WindowWork], *, marked: bool = False) -> bool:
         """True if helpers left the rest of the plan."""
         assert self.book is not None
-        run = HelpedRun(self.reader, self.writer, self.book, self.meter, self.budget, self._hints, _TAGGED_REQUEST)
+        writer = cast("ForkingWriter", self.writer)  # its traits say so
+        run = HelpedRun(self.reader, writer, self.book, self.meter, self.budget, self._hints, _TAGGED_REQUEST)
         run.go(plan, self.check, marked=marked)
         return run.too_much
 

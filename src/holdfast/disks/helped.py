@@ -26,7 +26,7 @@ from holdfast.disks.readers.protocol import Reader
 from holdfast.disks.scanning import scan_window
 from holdfast.disks.system.buffers import Buffer
 from holdfast.disks.windows import WindowCopier
-from holdfast.disks.writers.protocol import Writer
+from holdfast.disks.writers.protocol import ForkingWriter, Writer
 
 if TYPE_CHECKING:
     from holdfast.disks.digests.hints import Hints
@@ -64,7 +64,7 @@ class HelpedRun:
     def __init__(
         self,
         reader: Reader,
-        writer: Writer,
+        writer: ForkingWriter,
         book: Book,
         meter: Meter,
         budget: Budget,
@@ -157,6 +157,8 @@ class HelpedRun:
     def _take(self, helper: int, job: Message, answer: Message | None) -> None:
         if answer is None:
             answer = self._do(job)
+        elif job[0] == _COPY:
+            self._writer.wrote_elsewhere(answer[2])
         if job[0] == _LOOK:
             self._looked(helper, job, answer)
         else:

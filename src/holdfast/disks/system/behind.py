@@ -48,14 +48,18 @@ class WriteBehind:
         with self._change:
             self._fresh_bytes += size
 
+    def wrote_elsewhere(self, size: int) -> None:
+        """Another process has written so much."""
+        with self._change:
+            self._fresh_bytes += size
+
     def done(self, start: int, end: int) -> None:
         """What was written of the range is written for good. Waits only where the device is far behind."""
         if self._fd is None:
             return
         linux.start_writeback(self._fd, start, end - start)
         with self._change:
-            # By all threads: their sum counts, not whose it is. What a helper wrote is not told here: the whole range.
-            written, self._fresh_bytes = self._fresh_bytes or end - start, 0
+            written, self._fresh_bytes = self._fresh_bytes, 0  # by all threads: their sum counts, not whose it is
             self._ranges.append((start, end, written))
             self._bytes += written
             if self._bytes <= _YOUNG_BYTES:

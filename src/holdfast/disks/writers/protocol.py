@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from holdfast.disks.readers.protocol import Reader
 
-__all__ = ["TargetTraits", "Writer"]
+__all__ = ["ForkingWriter", "TargetTraits", "Writer"]
 
 
 class TargetTraits(NamedTuple):
@@ -61,3 +61,10 @@ class Writer(Protocol):
 
     def abandon(self) -> None:
         """Close without promises; what was written stays for a later run to resume from."""
+
+
+class ForkingWriter(Writer, Protocol):
+    """A target whose traits say `forks`."""
+
+    def wrote_elsewhere(self, size_bytes: int) -> None:
+        """Another process has written so much; said before `done_with`, which bounds what is on its way."""

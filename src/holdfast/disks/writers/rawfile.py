@@ -73,6 +73,9 @@ class RawFileWriter:
         write_fully(self._fd, self.path, offset, data)
         self._behind.wrote(offset, len(data))
 
+    def wrote_elsewhere(self, size_bytes: int) -> None:
+        self._behind.wrote_elsewhere(size_bytes)
+
     def write_zeros(self, offset: int, size_bytes: int) -> None:
         """Punch whole blocks and write the ragged edges, which hole punching may not free but always clears."""
         try:
