@@ -163,10 +163,12 @@ class _Run:
         """The list of changes if it is about this very pair of states; else say so loudly and digest everything."""
         if changes is None or self.book is None or self.book.virgin:
             return None
-        if changes.since == self.book.chain:
+        at = self.book.chain
+        if changes.since == at:
             return changes
         report.notes.append(
-            f"the source lists changes since {changes.since}, but the digest list is at {self.book.chain}: "
+            f"the source lists changes since {changes.since}, but the digest list "
+            f"{'does not know its state' if at is None else f'is at {at}'}: "
             "the chain is broken, so everything is read and compared"
         )
         return None

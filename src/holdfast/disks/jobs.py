@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.disks.budget import Budget
 from holdfast.disks.copying import copy_disk
+from holdfast.disks.digests.binding import binding_of, same_binding
 from holdfast.disks.digests.book import Book, journal_path, unfinished_path
 from holdfast.disks.digests.listfile import DigestList
 from holdfast.disks.errors import (
@@ -155,9 +156,8 @@ def _open_both(reader: Reader, job: CopyJob) -> tuple[Book | None, Writer]:
         if book is None or book.virgin or job.digests is None:
             _give_up(book)
             raise
-        _give_up(book)
-        for path in (job.target.address, job.digests):
-            Path(unfinished_path(path)).unlink(missing_ok=True)
+        book.discard()
+        Path(unfinished_path(job.target.address)).unlink(missing_ok=True)
         book = _open_book(reader, job)
         return book, _bound(job, book, _open_target(reader, job, book))
     except BaseException:
@@ -166,12 +166,13 @@ def _open_both(reader: Reader, job: CopyJob) -> tuple[Book | None, Writer]:
 
 
 def _bound(job: CopyJob, book: Book | None, writer: Writer) -> Writer:
-    """The writer, when the book of a first copy knows its file."""
+    """The writer, when the book knows what is written to and no older list speaks of it."""
     try:
-        if book is not None and job.digests is not None and not job.target.is_url:
-            file = _file_of(job)
-            if file is not None:
-                book.journal.bind(file)
+        if book is not None:
+            book.forget_older()
+            target = _binding(job)
+            if target is not None:
+                book.journal.bind(target)
     except BaseException:
         writer.abandon()
         raise
@@ -216,7 +217,7 @@ def _open_book(reader: Reader, job: CopyJob) -> Book | None:
         known.close()
         chunk_bytes = known.geometry.chunk_bytes
         _require_fitting_target(job, known)
-        return Book.continue_from(job.base, Geometry(reader.size_bytes, chunk_bytes), source)
+        return Book.continue_from(job.base, Geometry(reader.size_bytes, chunk_bytes), source, _binding(job))
     if job.digests is None:
         return None
     unfinished = Path(unfinished_path(job.digests)).exists() and Path(journal_path(job.digests)).exists()
@@ -237,19 +238,21 @@ def _open_book(reader: Reader, job: CopyJob) -> Book | None:
 
 
 def _describes_target(job: CopyJob, book: Book) -> bool:
-    """Whether what an unfinished first copy wrote to is still there: of files, the very one, by whatever name."""
-    if job.target.is_url or is_device(job.target.address) or book.complete:
+    """Whether what an unfinished first copy wrote to is this target, and is still there. Of URLs only the caller knows:
+    one disk has another URL each day."""
+    if job.target.is_url:
         return True
-    return book.journal.target is not None and book.journal.target == _file_of(job)
+    before, now = book.journal.target, _binding(job)
+    return before is not None and now is not None and same_binding(before, now)
 
 
-def _file_of(job: CopyJob) -> dict[str, int] | None:
-    """The file that a first copy writes to, under its unfinished name or, when it is complete, its own."""
-    for path in (unfinished_path(job.target.address), job.target.address):
-        if Path(path).exists():
-            status = Path(path).stat()
-            return {"device": status.st_dev, "inode": status.st_ino}
-    return None
+def _binding(job: CopyJob) -> dict[str, Any] | None:
+    """What the target is known by; that of a first copy has its unfinished name until it is complete."""
+    path = job.target.address
+    if job.target.is_url:
+        return None
+    unfinished = binding_of(unfinished_path(path), path) if job.digests is not None and not is_device(path) else None
+    return unfinished or binding_of(path)
 
 
 def _geometry(size_bytes: int, chunk_bytes: int) -> Geometry:
@@ -417,14 +420,11 @@ def digest(
 
     with tempfile.TemporaryDirectory(prefix="holdfast-digest-") as folder:
         path = digests or str(Path(folder) / "list")
-        if digests is not None and Path(digests).exists():
-            if not overwrite:
-                raise ListMismatch(name=digests, problem="it exists; pass --overwrite to make it anew")
-            Path(unfinished_path(digests)).unlink(missing_ok=True)
+        if digests is not None and Path(digests).exists() and not overwrite:
+            raise ListMismatch(name=digests, problem="it exists; pass --overwrite to make it anew")
         reader = open_reader(source)
         try:
-            Path(unfinished_path(path)).unlink(missing_ok=True)
-            book = Book.begin(path, _geometry(reader.size_bytes, chunk_bytes), reader.traits.identity)
+            book = Book.begin(path, _geometry(reader.size_bytes, chunk_bytes), reader.traits.identity, anew=True)
             try:
                 report = copy_disk(
                     reader, NowhereWriter(reader.size_bytes), book, watcher=watcher, hint_first=digests is not None

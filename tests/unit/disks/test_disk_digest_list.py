@@ -191,6 +191,60 @@ def test_a_torn_header_falls_back_to_the_other_slot(tmp_path: Path) -> None:
     older.close()
 
 
+def test_mark_in_a_damaged_page_does_not_vouch_for_the_rest_of_it(tmp_path: Path) -> None:
+    """As `verify --sample --mark` marks one chunk of a page that was damaged since the list was settled."""
+    path = made(tmp_path, {7: page_with(e0=digest_of(b"a"), e1=digest_of(b"b"))})
+    with open(path, "r+b") as file:
+        file.seek(Layout(GEOMETRY).page_offset(0, 7))
+        file.write(bytes(32))
+
+    book = Book.continue_from(path, GEOMETRY, SOURCE)
+    book.mark({7: [9]})
+    assert book.page(7) == UNKNOWN * ENTRIES_PER_PAGE
+    book.abandon()
+
+    again = Book.continue_from(path, GEOMETRY, SOURCE)
+    assert again.page(7) == UNKNOWN * ENTRIES_PER_PAGE
+    again.abandon()
+
+
+@pytest.mark.parametrize("journal", [True, False], ids=["journal kept", "journal lost"])
+@pytest.mark.parametrize("lost", range(8))
+def test_tree_renewed_in_part_is_made_whole_by_the_next_run(tmp_path: Path, lost: int, journal: bool) -> None:
+    """A power cut while a list is settled: of what was not synced any part may be on the disk."""
+    path = made(tmp_path, {w: page_with(e0=digest_of(b"a")) for w in (3, 200)})
+    old = Path(path).read_bytes()
+    layout = Layout(GEOMETRY)
+    tree = [layout.page_offset(1, 0), layout.page_offset(1, 1), layout.page_offset(2, 0)]
+    book = Book.continue_from(path, GEOMETRY, SOURCE)
+    book.mark({3: [0], 200: [0]})
+    new = {w: page_with(e0=digest_of(b"b")) for w in (3, 200)}
+    book.record(new)
+    unsettled = Path(path).read_bytes()
+    kept = Path(journal_path(path)).read_bytes()
+    book.settle("chain-2")
+    cut = bytearray(Path(path).read_bytes())
+    for number, at in enumerate(tree):
+        if lost >> number & 1:
+            cut[at : at + PAGE_BYTES] = old[at : at + PAGE_BYTES]
+    cut[: 2 * PAGE_BYTES] = unsettled[: 2 * PAGE_BYTES]
+    Path(path).write_bytes(cut)
+    if journal:
+        Path(journal_path(path)).write_bytes(kept)
+
+    book = Book.continue_from(path, GEOMETRY, SOURCE)
+    for window, page in new.items():
+        assert book.page(window) in (page, UNKNOWN * ENTRIES_PER_PAGE)
+    doubtful = book.doubtful_windows()
+    book.mark({w: range(ENTRIES_PER_PAGE) for w in doubtful})
+    book.record({w: new[w] for w in doubtful})
+    root = book.settle("chain-2")
+
+    listed = DigestList.open(path)
+    assert root == whole_root(listed)
+    listed.close()
+
+
 @pytest.mark.parametrize("content", [b"", b"HFDIGEST", b"x" * 9000], ids=["empty", "short", "foreign"])
 def test_what_is_not_a_list_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "list"

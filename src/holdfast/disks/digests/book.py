@@ -8,16 +8,18 @@ lies at `LIST.unfinished` and gets its name when it is complete.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.disks.digests.binding import same_binding
 from holdfast.disks.digests.journal import Journal
-from holdfast.disks.digests.listfile import DigestList
+from holdfast.disks.digests.listfile import DigestList, held
 from holdfast.disks.errors import DiskNotFound, ListDamaged, ListMismatch
 from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, Geometry
-from holdfast.disks.system.files import publish
+from holdfast.disks.system.files import publish, sync_folder
 
 if TYPE_CHECKING:
     from holdfast.disks.digests.hints import Hints
@@ -46,10 +48,13 @@ class Book:
         *,
         virgin: bool = False,
         named: bool = True,
+        older: int | None = None,
+        target: dict[str, Any] | None = None,
     ) -> None:
         self.path, self.digests = path, digests
         self.virgin = virgin  # nothing is known and nothing was written: the target is as it was created
         self._named = named  # else it gets its name when it is settled
+        self._older = older  # the list that has this name until then, held
         self.geometry = digests.geometry
         header = digests.header
         self.chain = header.chain
@@ -57,6 +62,7 @@ class Book:
         self.journal = Journal(journal_path(path), self.geometry.windows, header.list_id, header.generation)
         self.resumed = self.journal.found
         try:
+            self._require_target(target)
             self.same_source = self.journal.start(source)
         except BaseException:
             self.journal.close()
@@ -64,36 +70,70 @@ class Book:
         self._hints: Hints | None = None
 
     @classmethod
-    def begin(cls, path: str, geometry: Geometry, source: dict[str, Any] | None) -> Book:
-        """A new list, or the unfinished one that an earlier run of the same command left."""
-        unfinished = unfinished_path(path)
+    def begin(cls, path: str, geometry: Geometry, source: dict[str, Any] | None, *, anew: bool = False) -> Book:
+        """A new list, or the unfinished one that an earlier run of the same command left; not that one if `anew`.
+
+        An older list at `path` is there until this one is settled, or the caller lets it go (`forget_older`); meanwhile
+        no other run can use it.
+        """
+        older = held(path) if Path(path).exists() else None
         try:
-            digests = DigestList.open(unfinished, writable=True)
-            if digests.geometry == geometry:
-                return cls._of(path, digests, source, named=False)
-            digests.close()
+            digests = None if anew else cls._unfinished(path, geometry)
+            if digests is not None:
+                return cls._of(path, digests, source, named=False, older=older)
+            digests = DigestList.create(unfinished_path(path), geometry)
+            Path(journal_path(path)).unlink(missing_ok=True)
+            return cls._of(path, digests, source, virgin=True, named=False, older=older)
+        except BaseException:
+            if older is not None:
+                os.close(older)
+            raise
+
+    @staticmethod
+    def _unfinished(path: str, geometry: Geometry) -> DigestList | None:
+        """None if there is nothing to resume from: a list that never was complete vouches for nothing."""
+        try:
+            digests = DigestList.open(unfinished_path(path), writable=True)
         except (DiskNotFound, ListDamaged):
-            pass  # nothing to resume from: a list that never was complete vouches for nothing
-        digests = DigestList.create(unfinished, geometry)
-        Path(journal_path(path)).unlink(missing_ok=True)
-        return cls._of(path, digests, source, virgin=True, named=False)
+            return None
+        if digests.geometry == geometry:
+            return digests
+        digests.close()
+        return None
 
     @classmethod
-    def continue_from(cls, path: str, geometry: Geometry, source: dict[str, Any] | None) -> Book:
-        """A list that describes a target; grown or shrunk to the source's size first if they differ."""
+    def continue_from(
+        cls, path: str, geometry: Geometry, source: dict[str, Any] | None, target: dict[str, Any] | None = None
+    ) -> Book:
+        """A list that describes a target; grown or shrunk to the source's size first if they differ.
+
+        `target`: the file or device that will be written to (`binding_of`). Raises ListMismatch if it is not the one of
+        a run that did not end.
+        """
         digests = DigestList.open(path, writable=True)
         if digests.geometry != geometry:
             digests = resized(path, digests, geometry)
-        return cls._of(path, digests, source)
+        return cls._of(path, digests, source, target=target)
 
     @classmethod
-    def _of(cls, path: str, digests: DigestList, source: dict[str, Any] | None, **more: bool) -> Book:
+    def _of(cls, path: str, digests: DigestList, source: dict[str, Any] | None, **more: Any) -> Book:
         """The list is closed, and free for others, if its journal cannot be begun."""
         try:
             return cls(path, digests, source, **more)
         except BaseException:
             digests.close()
             raise
+
+    def _require_target(self, target: dict[str, Any] | None) -> None:
+        """What a run has recorded before it was stopped is true of the target that it wrote to. Raises ListMismatch."""
+        before = self.journal.target
+        if target is None or before is None or not self.journal.touched.count or same_binding(before, target):
+            return
+        problem = (
+            f"a run with it, into {before['name']}, did not end: run that again first; or make the list anew with "
+            f"holdfast disk digest {target['name']} {self.path} --overwrite"
+        )
+        raise ListMismatch(name=self.path, problem=problem)
 
     @property
     def complete(self) -> bool:
@@ -146,7 +186,6 @@ class Book:
     def mark(self, chunks: Mapping[int, Iterable[int]]) -> None:
         """Durably mark chunks (window → positions in it) unknown. Only after this may they be overwritten."""
         self.digests.open_run()
-        self.journal.touch(chunks)
         before = self.digests.written_bytes
         for window, positions in chunks.items():
             page = bytearray(self.page(window))
@@ -159,6 +198,13 @@ class Book:
                 self.digests.put(window, bytes(page))
         if self.digests.written_bytes > before:
             self.digests.sync()
+        self.journal.touch(chunks)  # it vouches for pages as they are now, so not before
+
+    def forget_older(self) -> None:
+        """Durably remove the list that has this one's name: what it describes is about to be overwritten."""
+        if self._older is not None:
+            Path(self.path).unlink(missing_ok=True)
+            sync_folder(self.path)
 
     def record(self, pages: Mapping[int, bytes], unchanged: Iterable[int] = ()) -> None:
         """Durably record what the target durably holds, and note the windows as done."""
@@ -184,29 +230,30 @@ class Book:
                 problem = f"the run left {len(unknown)} windows of it unknown; run the same command again"
                 raise ListMismatch(name=self.path, problem=problem)
             root = self.digests.settle(self.journal.touched, chain)
+            if not self._named:
+                publish(unfinished_path(self.path), self.path)
+            self.journal.remove()  # while the list is locked: another run's would go
+            return root
         finally:
             self._close_files()
-        if not self._named:
-            publish(unfinished_path(self.path), self.path)
-        self.journal.remove()
-        return root
 
     def discard(self) -> None:
-        """Forget a list that was only just begun."""
-        self._close_files()
+        """Forget a list that was never complete."""
         self.journal.remove()
         Path(unfinished_path(self.path)).unlink(missing_ok=True)
+        self._close_files()
 
     def abandon(self) -> None:
         """Close; a later run goes on from here. An untouched settled list stays settled and keeps no journal."""
-        settled = self.digests.header.settled
-        self._close_files()
-        if settled and not self.journal.touched.count and not self.journal.done.count:
+        if self.digests.header.settled and not self.journal.touched.count and not self.journal.done.count:
             self.journal.remove()
+        self._close_files()
 
     def _close_files(self) -> None:
         self.digests.close()
         self.journal.close()
+        if self._older is not None:
+            os.close(self._older)
         if self._hints is not None:
             self._hints.close()
 

@@ -24,6 +24,22 @@ _RANGE = struct.Struct("<QQ")
 _START, _TARGET, _TOUCHED, _DONE, _SKIPPED = b"S", b"F", b"T", b"D", b"K"
 
 
+def _record(kind: bytes, payload: bytes) -> bytes:
+    return _HEAD.pack(len(payload), zlib.crc32(kind + payload), kind) + payload
+
+
+def _records(raw: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    """Kind, payload and end of each record, as far as they are whole."""
+    at = 0
+    while at + _HEAD.size <= len(raw):
+        size, check, kind = _HEAD.unpack_from(raw, at)
+        payload = raw[at + _HEAD.size : at + _HEAD.size + size]
+        if len(payload) < size or zlib.crc32(kind + payload) != check:
+            return
+        at += _HEAD.size + size
+        yield kind, payload, at
+
+
 class WindowSet:
     """A set of window numbers, one byte each: 2 MiB for 32 TiB."""
 
@@ -66,44 +82,45 @@ class Journal:
         self.touched, self.written = WindowSet(windows), WindowSet(windows)
         self.done, self.stale = WindowSet(windows), WindowSet(windows)
         self.source: dict[str, Any] | None = None
-        self.target: dict[str, int] | None = None  # the file that is written to, where it is one
+        self.target: dict[str, Any] | None = None  # the file or device that is written to, where it is one
         self.found = False
         self._end = self._load()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         os.ftruncate(self._fd, self._end)
 
     def _load(self) -> int:
-        """Read what an earlier run left; returns where the next record goes. A journal of another list is void."""
+        """Read what an earlier run left; returns where the next record goes.
+
+        A journal of another list is void. So is that of the run that has made the list what it is, but for its target.
+        """
         try:
             raw = Path(self.path).read_bytes()
         except FileNotFoundError:
             return 0
-        at = 0
-        while at + _HEAD.size <= len(raw):
-            size, check, kind = _HEAD.unpack_from(raw, at)
-            payload = raw[at + _HEAD.size : at + _HEAD.size + size]
-            if len(payload) < size or zlib.crc32(kind + payload) != check:
-                break
-            if not self._apply(kind, payload):
+        at, ended = 0, False
+        for kind, payload, end in _records(raw):
+            if kind == _START:
+                told = json.loads(payload)
+                if told.get("list_id") != self._about["list_id"]:
+                    return 0
+                ended = told.get("generation") != self._about["generation"]
+            elif not self.found and not ended:
                 return 0
-            at += _HEAD.size + size
-        return at
+            if kind == _TARGET:
+                self.target = json.loads(payload)
+            elif not ended:
+                self._apply(kind, payload)
+            at = end
+        return 0 if ended else at
 
-    def _apply(self, kind: bytes, payload: bytes) -> bool:
+    def _apply(self, kind: bytes, payload: bytes) -> None:
         if kind == _START:
-            told = json.loads(payload)
-            if {key: told.get(key) for key in self._about} != self._about:
-                return False
             self.found = True
-            self._begin(told["source"])
-            return True
-        if kind == _TARGET:
-            self.target = json.loads(payload)
-            return self.found
+            self._begin(json.loads(payload)["source"])
+            return
         for start, end in _RANGE.iter_unpack(payload):
             for window in range(start, end):
                 self._note(kind, window)
-        return self.found
 
     def _begin(self, source: dict[str, Any] | None) -> bool:
         same = source is not None and source == self.source
@@ -131,15 +148,18 @@ class Journal:
         Where it is another, that is durable at once: lost, with its pages kept, `done` of the one before would hold.
         """
         another = self._end > 0 and (source is None or source != self.source)
-        self._append(_START, json.dumps({**self._about, "source": source}).encode())
+        records = _record(_START, json.dumps({**self._about, "source": source}).encode())
+        if self._end == 0 and self.target is not None:
+            records += _record(_TARGET, json.dumps(self.target).encode())
+        self._append(records)
         if another:
             sync_data(self._fd, self.path, self._end)
         return self._begin(source)
 
-    def bind(self, target: dict[str, int]) -> None:
-        """Say which file the run writes to."""
+    def bind(self, target: dict[str, Any]) -> None:
+        """Say which file or device the run writes to."""
         if target != self.target:
-            self._append(_TARGET, json.dumps(target).encode())
+            self._append(_record(_TARGET, json.dumps(target).encode()))
             self.target = target
 
     def touch(self, windows: Iterable[int]) -> None:
@@ -157,14 +177,13 @@ class Journal:
     def _tell(self, kind: bytes, windows: Iterable[int]) -> None:
         numbers = list(windows)
         ranges = merged(Extent(number, number + 1) for number in numbers)
-        self._append(kind, b"".join(_RANGE.pack(each.start, each.end) for each in ranges))
+        self._append(_record(kind, b"".join(_RANGE.pack(each.start, each.end) for each in ranges)))
         for number in numbers:
             self._note(kind, number)
 
-    def _append(self, kind: bytes, payload: bytes) -> None:
-        record = _HEAD.pack(len(payload), zlib.crc32(kind + payload), kind) + payload
-        write_fully(self._fd, self.path, self._end, record)
-        self._end += len(record)
+    def _append(self, records: bytes) -> None:
+        write_fully(self._fd, self.path, self._end, records)
+        self._end += len(records)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -24,7 +24,7 @@ from holdfast.disks.readers.rawfile import hole_map
 from holdfast.disks.system.files import opened
 from holdfast.disks.system.writing import sync_data, write_failure, write_fully
 
-__all__ = ["DigestList", "Header"]
+__all__ = ["DigestList", "Header", "held"]
 
 _MAGIC = b"HFDIGEST"
 
@@ -88,6 +88,14 @@ def _locked(path: str, flags: int) -> int:
         os.close(fd)
 
 
+def held(path: str) -> int:
+    """A descriptor of a list that is to be replaced: until it is closed no run can use that list. Raises TargetInUse,
+    DiskNotFound."""
+    if not Path(path).is_file():
+        raise DiskNotFound(kind="digest list", name=path)
+    return _locked(path, os.O_RDONLY)
+
+
 class DigestList:
     """One open list. Not for several threads at once, `page` excepted."""
 
@@ -97,6 +105,7 @@ class DigestList:
         self._layout = Layout(self.geometry)
         self._leaf = self._layout.first_leaf
         self._nodes_at = self._layout.page_offset(1, 0)
+        self._tree_is_whole = header.settled  # else somebody may have been stopped while he renewed it
         self.written_bytes = 0
 
     @classmethod
@@ -202,13 +211,18 @@ class DigestList:
     def settle(self, touched: Iterable[int], chain: str | None) -> str:
         """Recompute the tree above the touched windows, publish the next generation durably, return the root (hex).
 
-        The caller made the pages durable and complete. A crash in between leaves the list open, and its journal says
-        which pages to believe.
+        The caller made the pages durable and complete. A crash in between leaves the list open and without a chain:
+        what is counted from the chain's state does not name windows that the tree may call sound by then.
         """
         changed = sorted(set(touched))
         pages = self._layout.level_pages()
+        if changed and self.header.chain is not None:
+            self._write_header(self.header._replace(chain=None))
+            self.sync()
         level_pages: dict[int, bytes] = {}
         for level in range(1, len(pages)):
+            if level == 2 and not self._tree_is_whole:
+                changed = list(range(pages[1]))
             parents: dict[int, bytearray] = {}
             for number in changed:
                 below = level_pages.get(number) if level > 1 else None
