@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from holdfast.disks.readers.rawfile import hole_map
+from holdfast.disks.system.holes import hole_map
 
 MIB = 1024 * 1024
 _TREES = ("/usr/lib", "/usr/bin", "/usr/share", "/work/main/.venv")

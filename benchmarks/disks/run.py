@@ -28,8 +28,8 @@ sys.path.insert(0, str(HERE))
 import inputs  # noqa: E402
 from harness import Contender, Outcome, against, against_fastest, compare, limits, run  # noqa: E402
 
-from holdfast.disks.readers.rawfile import hole_map  # noqa: E402
 from holdfast.disks.system import linux  # noqa: E402
+from holdfast.disks.system.holes import hole_map  # noqa: E402
 
 RESULTS = HERE / "results.json"
 PYTHON = sys.executable

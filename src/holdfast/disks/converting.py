@@ -10,7 +10,7 @@ from pathlib import Path
 
 from holdfast.core.units import MIB
 from holdfast.disks.copying import copy_disk
-from holdfast.disks.errors import DiskUsage, SameDisk, TargetHasContent
+from holdfast.disks.errors import DiskUsage, SameDisk
 from holdfast.disks.formats import ova, vhd
 from holdfast.disks.model.extents import Kind, covering
 from holdfast.disks.model.locator import Locator
@@ -22,6 +22,7 @@ from holdfast.disks.readers.rawfile import RawFileReader
 from holdfast.disks.sequential import FileSink, Sink, StreamSink
 from holdfast.disks.system.buffers import Buffer
 from holdfast.disks.system.files import same_file
+from holdfast.disks.system.naming import require_free
 from holdfast.disks.writers.qcow2file import Compressor, Qcow2FileWriter
 from holdfast.disks.writers.rawfile import RawFileWriter
 
@@ -87,12 +88,12 @@ def _write_image(
 ) -> Report:
     if compress is not None:
         path = target.address
-        if not overwrite and Path(path).exists() and Path(path).stat().st_size:
-            raise TargetHasContent(name=path)
+        require_free(path, overwrite=overwrite)
         writer: Qcow2FileWriter | None = Qcow2FileWriter(
             path + ".unfinished",
             reader.size_bytes,
             final=path,
+            overwrite=overwrite,
             compressor=_compressor(compress),
             zstd=compress == "zstd",
         )
@@ -104,8 +105,9 @@ def _write_image(
     try:
         done = copy_disk(reader, opened, watcher=watcher)
     except BaseException:
+        if not target.is_url:
+            Path(target.address + ".unfinished").unlink(missing_ok=True)
         opened.abandon()
-        Path(target.address + ".unfinished").unlink(missing_ok=True)
         raise
     opened.finish()
     done.why, done.notes = report.why, report.notes + done.notes
@@ -299,10 +301,9 @@ def _store_stream(target: Locator, kind: str, *, overwrite: bool) -> Report:
     path = target.address
     if same_file("/dev/stdin", path):
         raise SameDisk(name=path)
-    if not overwrite and Path(path).exists() and Path(path).stat().st_size:
-        raise TargetHasContent(name=path)
+    require_free(path, overwrite=overwrite)
     unfinished = path + ".unfinished"
-    writer = RawFileWriter(unfinished, 0, fresh=True)
+    writer = RawFileWriter(unfinished, 0, fresh=True, final=path, overwrite=overwrite)
     buffer, at, written = Buffer(MIB), 0, 0
     try:
         while count := os.readv(0, [buffer.view]):
@@ -311,8 +312,10 @@ def _store_stream(target: Locator, kind: str, *, overwrite: bool) -> Report:
                 written += count
             at += count
         size = vhd.rounded_size(at) if kind == "vhd-fixed" else at
-    finally:
+        writer.end_at(size, vhd.fixed_footer(size) if kind == "vhd-fixed" else b"")
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
         writer.abandon()
-    trailer = vhd.fixed_footer(size) if kind == "vhd-fixed" else b""
-    RawFileWriter(unfinished, size, fresh=False, final=path, trailer=trailer).finish()
+        raise
+    writer.finish()
     return Report("stored from standard input", size, read_bytes=at, changed_bytes=written, written_bytes=written)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 from holdfast.disks.budget import Budget
 from holdfast.disks.committing import DirectCommitter, HeldCommitter, Written
 from holdfast.disks.digests.book import Book
-from holdfast.disks.errors import SourceChanged, TargetTooSmall
+from holdfast.disks.errors import DiskUsage, SourceChanged, TargetTooSmall
 from holdfast.disks.helped import HelpedRun, worth_helping
 from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, PAGE_BYTES, UNKNOWN, Geometry
 from holdfast.disks.model.extents import Extent
@@ -66,6 +66,9 @@ def copy_disk(
     """
     if writer.size_bytes < reader.size_bytes:
         raise TargetTooSmall(name=writer.traits.name, actual_bytes=writer.size_bytes, needed_bytes=reader.size_bytes)
+    if book is not None and book.geometry.chunk_bytes % writer.traits.cluster_bytes:
+        problem = f"{writer.traits.name} takes chunks of a multiple of {writer.traits.cluster_bytes} bytes"
+        raise DiskUsage(field="chunk_bytes", problem=problem)
     run = _Run(reader, writer, book, budget or Budget(), check, watcher, on_extent, hint_first)
     return run.go(changes)
 
@@ -129,7 +132,7 @@ class _Run:
                 rest = True
             if rest:
                 self._run_held(plan)
-        self._clear_tail(book is None or book.virgin)
+        self._clear_tail(book is None or not book.complete)
         if book is not None:
             book.virgin = False  # the target holds something: a repair clears what must be zeros
         self._require_unchanged_source()
@@ -149,10 +152,11 @@ class _Run:
     def _clear_tail(self, first: bool) -> None:
         """A target that is longer than its source (a VHD's whole MiB, a larger device) reads zeros at its end.
 
-        What a shrunk source left there is cleared in every run; a long tail of a device only in the first.
+        What a shrunk source left there is cleared in every run; a long tail of a device only until there is a list.
         """
         start, end = self.reader.size_bytes, self.writer.size_bytes
-        if start == end or (first and self.writer.traits.reads_zero) or (not first and end - start > _SHORT_TAIL):
+        new = self.writer.traits.reads_zero and (self.book is None or self.book.virgin)
+        if start == end or new or (not first and end - start > _SHORT_TAIL):
             return
         self.writer.write_zeros(start, end - start)
 

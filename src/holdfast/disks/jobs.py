@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from holdfast.disks.budget import Budget
 from holdfast.disks.copying import copy_disk
 from holdfast.disks.digests.binding import binding_of, same_binding
-from holdfast.disks.digests.book import Book, journal_path, unfinished_path
+from holdfast.disks.digests.book import Book
 from holdfast.disks.digests.listfile import DigestList
+from holdfast.disks.digests.names import journal_path, require_own_files, unfinished_path
 from holdfast.disks.errors import (
     DisksDiffer,
     DiskUsage,
@@ -25,10 +26,11 @@ from holdfast.disks.model.chunks import CHUNK_BYTES, ENTRIES_PER_PAGE, Geometry
 from holdfast.disks.model.extents import Extent, Kind
 from holdfast.disks.model.locator import Locator
 from holdfast.disks.model.report import Report, Watcher
-from holdfast.disks.opening import Access, format_of, holds_data, open_reader, open_writer, require_writable
+from holdfast.disks.opening import Access, format_of, open_reader, open_writer, require_writable
 from holdfast.disks.planning import by_window
 from holdfast.disks.readers.protocol import ChangeList, Reader
 from holdfast.disks.system.files import is_device
+from holdfast.disks.system.holes import holds_data
 from holdfast.disks.verifying import compare_disks, verify_disk, verify_sample
 from holdfast.disks.writers.nowhere import NowhereWriter
 from holdfast.disks.writers.protocol import Writer
@@ -78,6 +80,7 @@ def run_copy(
     if job.verify not in (None, "none") and job.digests is None and job.base is None:
         raise DiskUsage(field="verify", problem="verifying needs a digest list; add --digests LIST")
     require_writable(job.source, job.target)
+    job = _with_own_list(job)
     access = Access(job.keep_cache, job.source_unchanged, job.trust_backing)
     reader = open_reader(job.source, access, job.renew_source)
     try:
@@ -89,6 +92,17 @@ def run_copy(
         return report
     finally:
         reader.close()
+
+
+def _with_own_list(job: CopyJob) -> CopyJob:
+    """The job with its list's path as it is without links."""
+    target = [] if job.target.is_url else [job.target.address, unfinished_path(job.target.address)]
+    disks = [*target, *([] if job.source.is_url else [job.source.address])]
+    if job.base is not None:
+        return job._replace(base=require_own_files(job.base, disks, "base"))
+    if job.digests is not None:
+        return job._replace(digests=require_own_files(job.digests, disks, "digests"))
+    return job
 
 
 def _with_layers(reader: Reader, job: CopyJob) -> tuple[CopyJob, list[str]]:
@@ -141,7 +155,12 @@ def _copy_from(
         if book is not None:
             book.abandon()
         raise
-    writer.finish()
+    try:
+        writer.finish()
+    except BaseException:
+        if book is not None:
+            book.abandon()
+        raise
     if book is not None:
         report.root = book.settle(_next_chain(reader, job))
     return report
@@ -238,21 +257,18 @@ def _open_book(reader: Reader, job: CopyJob) -> Book | None:
 
 
 def _describes_target(job: CopyJob, book: Book) -> bool:
-    """Whether what an unfinished first copy wrote to is this target, and is still there. Of URLs only the caller knows:
-    one disk has another URL each day."""
-    if job.target.is_url:
-        return True
+    """Whether what an unfinished first copy wrote to is this target, and is still there."""
     before, now = book.journal.target, _binding(job)
     return before is not None and now is not None and same_binding(before, now)
 
 
 def _binding(job: CopyJob) -> dict[str, Any] | None:
     """What the target is known by; that of a first copy has its unfinished name until it is complete."""
-    path = job.target.address
-    if job.target.is_url:
-        return None
-    unfinished = binding_of(unfinished_path(path), path) if job.digests is not None and not is_device(path) else None
-    return unfinished or binding_of(path)
+    kind, path = format_of(job.target), job.target.address
+    unfinished = None
+    if job.digests is not None and not job.target.is_url and not is_device(path):
+        unfinished = binding_of(job.target, kind, unfinished_path(path))
+    return unfinished or binding_of(job.target, kind)
 
 
 def _geometry(size_bytes: int, chunk_bytes: int) -> Geometry:
@@ -264,11 +280,11 @@ def _geometry(size_bytes: int, chunk_bytes: int) -> Geometry:
 
 
 def _require_fitting_target(job: CopyJob, known: DigestList) -> None:
-    """A settled list and a raw file that differ in size do not belong together. Raises ListMismatch."""
+    """A list and a raw file that differ in size do not belong together. Raises ListMismatch."""
     path = Path(job.target.address)
-    if job.target.is_url or format_of(job.target) != "raw" or not path.is_file() or not known.header.settled:
+    if job.target.is_url or format_of(job.target) != "raw" or not path.is_file():
         return
-    if path.stat().st_size != known.header.size_bytes:
+    if path.stat().st_size not in (known.header.size_bytes, *known.header.other_sizes):
         raise ListMismatch(
             name=known.path,
             problem=f"it describes {known.header.size_bytes} bytes and the target has {path.stat().st_size}",
@@ -374,6 +390,8 @@ def verify(
 ) -> Difference:
     """Read a disk and compare it with its list. With `mark` differing chunks become unknown in the list, so that the
     next `copy --base` repairs them. Raises ListMismatch where a run on the list is unfinished."""
+    if mark:
+        digests = require_own_files(digests, [] if target.is_url else [target.address], "digests")
     with_list = DigestList.open(digests)
     reader = open_reader(target)
     try:
@@ -418,6 +436,8 @@ def digest(
     """Make the digest list of a disk; without a path only its root is told."""
     import tempfile
 
+    if digests is not None:
+        digests = require_own_files(digests, [] if source.is_url else [source.address], "digests")
     with tempfile.TemporaryDirectory(prefix="holdfast-digest-") as folder:
         path = digests or str(Path(folder) / "list")
         if digests is not None and Path(digests).exists() and not overwrite:
@@ -430,7 +450,7 @@ def digest(
                     reader, NowhereWriter(reader.size_bytes), book, watcher=watcher, hint_first=digests is not None
                 )
             except BaseException:
-                book.abandon()
+                book.discard()  # a copy would take what was read here for written
                 raise
             report.why, report.written_bytes = "digest", 0
             report.root = book.settle(chain)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from holdfast.disks.errors import DiskNotFound, DiskUsage, SameDisk, TargetHasContent, TargetInUse
 from holdfast.disks.model.locator import Locator
 from holdfast.disks.readers.protocol import Reader
-from holdfast.disks.readers.rawfile import RawFileReader, hole_map
-from holdfast.disks.system.buffers import Buffer
-from holdfast.disks.system.files import in_use_reason, is_device, same_file, size_of
-from holdfast.disks.system.linux import is_zero
+from holdfast.disks.readers.rawfile import RawFileReader
+from holdfast.disks.system.files import in_use_reason, is_device, same_file
+from holdfast.disks.system.holes import holds_data
+from holdfast.disks.system.naming import require_free
 from holdfast.disks.writers.protocol import Writer
 from holdfast.disks.writers.rawfile import RawFileWriter
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from holdfast.disks.formats.facts import ImageFacts
     from holdfast.disks.http.client import Renew
 
-__all__ = ["FILE_FORMATS", "Access", "format_of", "holds_data", "open_reader", "open_writer", "require_writable"]
+__all__ = ["FILE_FORMATS", "Access", "format_of", "open_reader", "open_writer", "require_writable"]
 
 FILE_FORMATS = ("raw", "qcow2", "vhd", "vhd-fixed", "vhdx", "vmdk", "vdi")
 _SUFFIXES = {
@@ -147,28 +147,6 @@ def require_writable(source: Locator, target: Locator) -> None:
         raise TargetInUse(name=target.name, problem=reason)
 
 
-def holds_data(path: str) -> bool:
-    """Whether a file or device holds anything but zeros. A large device is looked at until the first byte of data."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        buffer = Buffer(1024 * 1024)
-        for extent in hole_map(fd, 0, size_of(fd)):
-            at = extent.start
-            while at < extent.end:
-                count = os.preadv(fd, [buffer.view[: min(buffer.size, extent.end - at)]], at)
-                if count <= 0:
-                    return True
-                if not is_zero(buffer.address, count):
-                    return True
-                at += count
-        return False
-    finally:
-        os.close(fd)
-
-
 def open_writer(
     target: Locator,
     size_bytes: int,
@@ -227,51 +205,24 @@ def _open_fixed_vhd(target: Locator, size_bytes: int, *, virgin: bool, in_place:
 def _open_image_for_writing(
     target: Locator, kind: str, size_bytes: int, *, virgin: bool, in_place: bool, overwrite: bool
 ) -> Writer:
-    """A new image under an unfinished name, or one that is there, behind a caged server."""
-    from holdfast.disks.intake.inspecting import require_safe
-    from holdfast.disks.nbd.servers import ImageServer, create_image
-    from holdfast.disks.system.files import publish
-    from holdfast.disks.writers.nbd import NbdWriter
-
+    """A new image under an unfinished name, or one that is there."""
     final, unfinished = target.address, target.address + ".unfinished"
     path, fresh = unfinished, False
     if in_place:
         path = final
     elif virgin or not (Path(unfinished).exists() or Path(final).exists()):
-        if virgin and not overwrite and Path(final).exists() and Path(final).stat().st_size:
-            raise TargetHasContent(name=final)
         fresh = True
     elif not Path(unfinished).exists():
         path = final
+    if path != final:
+        require_free(final, overwrite=overwrite)
     if fresh and kind == "qcow2":
         from holdfast.disks.writers.qcow2file import Qcow2FileWriter
 
-        return Qcow2FileWriter(unfinished, size_bytes, final=final)
-    if fresh:
-        Path(unfinished).unlink(missing_ok=True)
-        options = "force_size=on" if kind == "vhd" else ""
-        create_image(unfinished, kind, _image_size(kind, size_bytes), options)
-    require_safe(path, kind, ours=True)
-    server = ImageServer(path, kind, writable=True, size_bytes=size_bytes)
+        return Qcow2FileWriter(unfinished, size_bytes, final=final, overwrite=overwrite)
+    from holdfast.disks.writers.imagefile import open_image_file
 
-    def name_it() -> None:
-        with open(path, "rb") as image:
-            os.fsync(image.fileno())
-        if path != final:
-            publish(path, final)
-
-    try:
-        return NbdWriter(server.url, final, size_bytes, reads_zero=fresh, on_finish=name_it, on_close=server.stop)
-    except BaseException:
-        server.stop()
-        raise
-
-
-def _image_size(kind: str, size_bytes: int) -> int:
-    """Formats count in sectors, VHD and VHDX in whole MiB."""
-    from holdfast.disks.formats.vhd import rounded_size
-
-    return rounded_size(size_bytes) if kind in ("vhd", "vhdx") else -(-size_bytes // 512) * 512
+    return open_image_file(path, kind, size_bytes, fresh=fresh, final=final, overwrite=overwrite)
 
 
 def _open_raw_file(
@@ -287,12 +238,8 @@ def _open_raw_file(
         if not Path(path).exists():
             raise DiskNotFound(kind="disk", name=path)
         return RawFileWriter(path, size_bytes, fresh=False, trailer=trailer)
-    if virgin:
-        if not overwrite and holds_data(path):
-            raise TargetHasContent(name=path)
-        return RawFileWriter(unfinished, size_bytes, fresh=True, final=path, trailer=trailer)
-    if Path(unfinished).exists():
-        return RawFileWriter(unfinished, size_bytes, fresh=False, final=path, trailer=trailer)
-    if Path(path).exists():  # complete and named, but its list was not settled yet
+    there = not virgin and Path(unfinished).exists()
+    if not virgin and not there and Path(path).exists():  # complete and named, but its list was not settled yet
         return RawFileWriter(path, size_bytes, fresh=False, trailer=trailer)
-    return RawFileWriter(unfinished, size_bytes, fresh=True, final=path, trailer=trailer)
+    require_free(path, overwrite=overwrite)
+    return RawFileWriter(unfinished, size_bytes, fresh=not there, final=path, overwrite=overwrite, trailer=trailer)

@@ -9,8 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from holdfast.disks.errors import TargetHasContent, WriteFailed
-from holdfast.disks.system.files import publish
+from holdfast.disks.errors import WriteFailed
+from holdfast.disks.system.claims import claim_anew
+from holdfast.disks.system.naming import give_name, require_free
 from holdfast.disks.system.writing import write_failure
 
 __all__ = ["FileSink", "Sink", "StreamSink", "ordered"]
@@ -51,11 +52,10 @@ class FileSink:
     """A new file that gets its name when it is complete. What was appended can be corrected with `patch`."""
 
     def __init__(self, path: str, *, overwrite: bool) -> None:
-        if not overwrite and Path(path).exists() and Path(path).stat().st_size:
-            raise TargetHasContent(name=path)
-        self.path, self.written = path, 0
+        require_free(path, overwrite=overwrite)
+        self.path, self.written, self._overwrite = path, 0, overwrite
         self._unfinished = path + ".unfinished"
-        self._fd = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._fd = claim_anew(self._unfinished)
 
     def append(self, data: bytes | memoryview) -> None:
         self._put(self.written, data)
@@ -76,15 +76,15 @@ class FileSink:
     def finish(self) -> None:
         try:
             os.fsync(self._fd)
+            give_name(self._unfinished, self.path, overwrite=self._overwrite)
         except OSError as exc:
             raise write_failure(self.path, 0, self.written, exc) from exc
         finally:
             os.close(self._fd)
-        publish(self._unfinished, self.path)
 
     def abandon(self) -> None:
-        os.close(self._fd)
         Path(self._unfinished).unlink(missing_ok=True)
+        os.close(self._fd)
 
 
 class StreamSink:

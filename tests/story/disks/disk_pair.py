@@ -47,9 +47,11 @@ class Pair:
         """Bring the target up to date; `tracked`: the source says what has changed since the run before; `more`: of the
         job."""
         now = f"run {self.runs + 1}"
-        job = CopyJob(Locator(str(self.source)), Locator(str(self.target)), chain=now, **more)
+        job = CopyJob(Locator(str(self.source)), Locator(str(self.target)), chain=now, chunk_bytes=CHUNK)._replace(
+            **more
+        )
         if not self.listed.exists():
-            report = run_copy(job._replace(digests=str(self.listed), chunk_bytes=CHUNK), check=check)
+            report = run_copy(job._replace(digests=str(self.listed)), check=check)
         else:
             extents = actual_changes(bytearray(self.copied), bytearray(self.source.read_bytes()), self.rng)
             changes = ChangeList(f"run {self.runs}", now, extents, "test") if tracked else None

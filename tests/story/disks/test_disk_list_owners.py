@@ -13,8 +13,9 @@ from disk_pair import CHUNK, Pair
 
 from holdfast.disks.digests import book as book_module
 from holdfast.disks.digests.binding import binding_of, same_binding
-from holdfast.disks.digests.book import Book, journal_path
+from holdfast.disks.digests.book import Book
 from holdfast.disks.digests.listfile import DigestList, Header
+from holdfast.disks.digests.names import journal_path
 from holdfast.disks.errors import DiskNotFound, ListMismatch, TargetInUse
 from holdfast.disks.jobs import digest
 from holdfast.disks.model.locator import Locator
@@ -92,9 +93,9 @@ def test_target_can_be_another_after_a_run_that_wrote_nothing(tmp_path: Path) ->
 def test_file_is_known_by_what_it_is_and_not_by_its_inode_number_alone(tmp_path: Path) -> None:
     path = tmp_path / "t.raw"
     path.write_bytes(b"one")
-    one = binding_of(str(path))
+    one = binding_of(Locator(str(path)), "raw")
     assert one is not None
-    renamed = binding_of(str(path.rename(tmp_path / "other.raw")))
+    renamed = binding_of(Locator(str(path.rename(tmp_path / "other.raw"))), "raw")
     assert renamed is not None
     assert same_binding(one, renamed)
 
@@ -102,14 +103,28 @@ def test_file_is_known_by_what_it_is_and_not_by_its_inode_number_alone(tmp_path:
     assert not same_binding(one, {**renamed, "device": one["device"] + 1})
     assert not same_binding(one, {**one, "inode": one["inode"] + 1})
     assert not same_binding(one, {**one, "generation": 1 + (one["generation"] or 0)})
+    assert not same_binding(one, {**one, "format": "qcow2"})
 
 
 def test_device_is_known_by_its_number_or_its_name() -> None:
-    disk = {"name": "/dev/sdb", "number": 2064}
-    assert same_binding(disk, {"name": "/dev/disk/by-id/x", "number": 2064})
-    assert same_binding(disk, {"name": "/dev/sdb", "number": 2080})
-    assert not same_binding(disk, {"name": "/dev/sdc", "number": 2080})
-    assert not same_binding(disk, {"name": "/images/sdb", "device": 1, "inode": 2, "generation": 3})
+    disk = {"format": "raw", "name": "/dev/sdb", "number": 2064}
+    assert same_binding(disk, {**disk, "name": "/dev/disk/by-id/x"})
+    assert same_binding(disk, {**disk, "number": 2080})
+    assert not same_binding(disk, {**disk, "name": "/dev/sdc", "number": 2080})
+    assert not same_binding(disk, {"format": "raw", "name": "/dev/sdb", "device": 1, "inode": 2, "generation": 3})
+
+
+def test_url_is_known_by_its_path_and_export_without_its_secret() -> None:
+    one, other = (
+        binding_of(Locator(f"https://account.blob.example/disks/a?sig={sig}"), "page-blob") for sig in ("x", "y")
+    )
+    assert one is not None
+    assert one == other
+    assert "sig" not in str(one)
+    exports = [binding_of(Locator(f"nbd+unix:///{export}?socket=/run/s"), "nbd") for export in ("a", "b")]
+    assert exports[0] is not None
+    assert exports[1] is not None
+    assert not same_binding(exports[0], exports[1])
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first copy", "copy from a base"])

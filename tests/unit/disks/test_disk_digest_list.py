@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast.disks.digests.book import Book, journal_path, unfinished_path
+from holdfast.disks.digests.book import Book
 from holdfast.disks.digests.journal import Journal
 from holdfast.disks.digests.listfile import DigestList
+from holdfast.disks.digests.names import journal_path, unfinished_path
 from holdfast.disks.digests.tree import Layout, node_of, root_of
 from holdfast.disks.errors import ListDamaged
 from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, Geometry, digest_of

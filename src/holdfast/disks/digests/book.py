@@ -17,24 +17,18 @@ from typing import TYPE_CHECKING, Any
 from holdfast.disks.digests.binding import same_binding
 from holdfast.disks.digests.journal import Journal
 from holdfast.disks.digests.listfile import DigestList, held
+from holdfast.disks.digests.names import journal_path, resized_path, unfinished_path
 from holdfast.disks.errors import DiskNotFound, ListDamaged, ListMismatch
 from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, Geometry
 from holdfast.disks.system.files import publish, sync_folder
+from holdfast.disks.system.writing import write_failure
 
 if TYPE_CHECKING:
     from holdfast.disks.digests.hints import Hints
 
-__all__ = ["Book", "journal_path", "resized", "unfinished_path"]
+__all__ = ["Book", "resized"]
 
 _ALL_ZERO = bytes(PAGE_BYTES)
-
-
-def unfinished_path(path: str) -> str:
-    return path + ".unfinished"
-
-
-def journal_path(path: str) -> str:
-    return path + ".journal"
 
 
 class Book:
@@ -203,8 +197,11 @@ class Book:
     def forget_older(self) -> None:
         """Durably remove the list that has this one's name: what it describes is about to be overwritten."""
         if self._older is not None:
-            Path(self.path).unlink(missing_ok=True)
-            sync_folder(self.path)
+            try:
+                Path(self.path).unlink(missing_ok=True)
+                sync_folder(self.path)
+            except OSError as exc:
+                raise write_failure(self.path, 0, 0, exc) from exc
 
     def record(self, pages: Mapping[int, bytes], unchanged: Iterable[int] = ()) -> None:
         """Durably record what the target durably holds, and note the windows as done."""
@@ -265,7 +262,7 @@ def resized(path: str, old: DigestList, geometry: Geometry) -> DigestList:
     The chunk size is the old list's; a list can only change its disk's size. What was beyond the old end nobody has
     looked at: the target may be a larger device, or still have the size that the disk had before.
     """
-    new_path = path + ".resized"
+    new_path = resized_path(path)
     try:
         new = DigestList.create(new_path, geometry)
         try:
@@ -276,7 +273,8 @@ def resized(path: str, old: DigestList, geometry: Geometry) -> DigestList:
                 new.put(window, _resized_page(old, geometry, window))
             new.sync()
             new.settle(touched, old.header.chain)
-            new.open_run()  # it is true of the old target only when that has its new size too
+            sizes = (old.header.size_bytes, *old.header.other_sizes)
+            new.open_run(sizes)  # it is true of the old target only when that has its new size too
             publish(new_path, path)
             new.path = path
         except BaseException:

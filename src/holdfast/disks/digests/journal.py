@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.disks.model.extents import Extent, merged
-from holdfast.disks.system.writing import sync_data, write_fully
+from holdfast.disks.system.writing import sync_data, write_failure, write_fully
 
 __all__ = ["Journal", "WindowSet"]
 
@@ -85,8 +85,11 @@ class Journal:
         self.target: dict[str, Any] | None = None  # the file or device that is written to, where it is one
         self.found = False
         self._end = self._load()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        os.ftruncate(self._fd, self._end)
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            os.ftruncate(self._fd, self._end)
+        except OSError as exc:
+            raise write_failure(path, 0, 0, exc) from exc
 
     def _load(self) -> int:
         """Read what an earlier run left; returns where the next record goes.

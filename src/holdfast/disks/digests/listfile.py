@@ -7,30 +7,32 @@ does not match its node and no journal vouches for it, all its entries count as 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from blake3 import blake3
 
 from holdfast.disks.digests.tree import NODE_BYTES, NODES_PER_PAGE, Layout, node_of, root_of
-from holdfast.disks.errors import DiskNotFound, ListDamaged, TargetInUse
+from holdfast.disks.errors import DiskNotFound, ListDamaged, ListMismatch
 from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, PAGE_BYTES, UNKNOWN, Geometry
 from holdfast.disks.model.extents import Extent, windows
-from holdfast.disks.readers.rawfile import hole_map
-from holdfast.disks.system.files import opened
+from holdfast.disks.system.claims import locked_at
+from holdfast.disks.system.files import flock, opened
+from holdfast.disks.system.holes import hole_map
 from holdfast.disks.system.writing import sync_data, write_failure, write_fully
 
-__all__ = ["DigestList", "Header", "held"]
+__all__ = ["LIST_MAGIC", "SLOTS", "DigestList", "Header", "held"]
 
-_MAGIC = b"HFDIGEST"
+LIST_MAGIC, SLOTS = b"HFDIGEST", 2
 
 
 class Header(NamedTuple):
-    """What a list says of itself. `generation` 0 was never complete; `settled` False: a run is, or was, under way."""
+    """What a list says of itself. `generation` 0 was never complete; `settled` False: a run is, or was, under way.
+    `other_sizes`: those that the target may still have, for which its list was resized before it."""
 
     size_bytes: int
     chunk_bytes: int
@@ -41,6 +43,7 @@ class Header(NamedTuple):
     chain: str | None = None
     root: str | None = None
     digest: str = "blake3-128"
+    other_sizes: tuple[int, ...] = ()
 
     @property
     def geometry(self) -> Geometry:
@@ -49,12 +52,12 @@ class Header(NamedTuple):
 
 def _packed(header: Header) -> bytes:
     text = json.dumps(header._asdict()).encode()
-    body = _MAGIC + len(text).to_bytes(4, "little") + text
+    body = LIST_MAGIC + len(text).to_bytes(4, "little") + text
     return (body + blake3(body).digest(16)).ljust(PAGE_BYTES, b"\0")
 
 
 def _unpacked(slot: bytes) -> Header | None:
-    if slot[:8] != _MAGIC:
+    if slot[:8] != LIST_MAGIC:
         return None
     size = int.from_bytes(slot[8:12], "little")
     body, check = slot[: 12 + size], slot[12 + size : 28 + size]
@@ -68,24 +71,16 @@ def _unpacked(slot: bytes) -> Header | None:
     return header
 
 
+def _lock(fd: int, path: str) -> None:
+    flock(fd, path, "another run keeps this list")
+
+
 def _locked(path: str, flags: int) -> int:
     """A descriptor of the list, which nobody else writes to as long as it is open. Raises TargetInUse."""
     while True:
         fd = opened(path, flags)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            here, there = os.fstat(fd), Path(path).stat()
-            if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
-                return fd
-        except FileNotFoundError:
-            pass  # it was given another name, or another list its name, before we had the lock
-        except OSError as exc:
-            os.close(fd)
-            raise TargetInUse(name=path, problem="another run keeps this list") from exc
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
+        if locked_at(fd, path, _lock):
+            return fd
 
 
 def held(path: str) -> int:
@@ -127,14 +122,17 @@ class DigestList:
 
     @classmethod
     def open(cls, path: str, *, writable: bool = False) -> DigestList:
-        """Raises DiskNotFound, ListDamaged, TargetInUse. A settled list's upper tree is checked here, its pages as they
-        are read."""
+        """Raises DiskNotFound, ListDamaged, ListMismatch, TargetInUse. A settled list's upper tree is checked here, its
+        pages as they are read."""
         try:
             fd = _locked(path, os.O_RDWR) if writable else opened(path, os.O_RDONLY)
         except IsADirectoryError as exc:
             raise DiskNotFound(kind="digest list", name=path) from exc
         try:
-            slots = [_unpacked(os.pread(fd, PAGE_BYTES, n * PAGE_BYTES)) for n in (0, 1)]
+            if writable and os.fstat(fd).st_nlink > 1:
+                problem = "it has other names (hard links), under which it would change, too; make a copy of it"
+                raise ListMismatch(name=path, problem=problem)
+            slots = [_unpacked(os.pread(fd, PAGE_BYTES, n * PAGE_BYTES)) for n in range(SLOTS)]
             valid = [slot for slot in slots if slot is not None]
             if not valid:
                 raise ListDamaged(name=path, problem="it has no valid header")
@@ -172,10 +170,25 @@ class DigestList:
         return (UNKNOWN * count).ljust(PAGE_BYTES, b"\0")
 
     def windows_with_entries(self) -> Iterator[tuple[int, int]]:
-        """Runs of windows whose pages are not holes in the list file; all others are zero pages."""
+        """Runs of windows whose pages are not holes in the list file, or not meant to be; all others are zero pages."""
         end = self._leaf + self.geometry.windows * PAGE_BYTES
         stored = (Extent(e.start - self._leaf, e.end - self._leaf) for e in hole_map(self._fd, self._leaf, end))
-        yield from windows(stored, PAGE_BYTES)
+        at = 0
+        for first, last in chain(windows(stored, PAGE_BYTES), [(self.geometry.windows,) * 2]):
+            yield from self._lost_pages(at, first)
+            if first < last:
+                yield first, last
+            at = last
+
+    def _lost_pages(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Windows in a hole of the list whose pages had entries when the tree was settled."""
+        start, end = (self._nodes_at + window * NODE_BYTES for window in (first, last))
+        for extent in hole_map(self._fd, start, end):
+            nodes = os.pread(self._fd, extent.size_bytes, extent.start)
+            for at in range(0, len(nodes), NODE_BYTES):
+                if any(nodes[at : at + NODE_BYTES]):
+                    window = (extent.start + at - self._nodes_at) // NODE_BYTES
+                    yield window, window + 1
 
     def _check_upper_tree(self) -> None:
         """Raises ListDamaged where an inner node does not match. Reads 2 MiB per TiB of disk."""
@@ -202,13 +215,13 @@ class DigestList:
     def sync(self) -> None:
         sync_data(self._fd, self.path, self._layout.size_bytes)
 
-    def open_run(self) -> None:
+    def open_run(self, other_sizes: Iterable[int] = ()) -> None:
         """Say durably that a run is under way, so that nobody takes the root for the truth."""
         if self.header.settled:
-            self._write_header(self.header._replace(settled=False))
+            self._write_header(self.header._replace(settled=False, other_sizes=tuple(other_sizes)))
             self.sync()
 
-    def settle(self, touched: Iterable[int], chain: str | None) -> str:
+    def settle(self, touched: Iterable[int], chain_id: str | None) -> str:
         """Recompute the tree above the touched windows, publish the next generation durably, return the root (hex).
 
         The caller made the pages durable and complete. A crash in between leaves the list open and without a chain:
@@ -241,7 +254,8 @@ class DigestList:
         top = self._page_at(len(pages) - 1, 0)
         root = root_of(self.geometry, node_of(top)).hex()
         generation = self.header.generation + 1
-        self._write_header(self.header._replace(settled=True, generation=generation, chain=chain, root=root))
+        header = self.header._replace(generation=generation, chain=chain_id, root=root)
+        self._write_header(header._replace(settled=True, other_sizes=()))
         self.sync()
         return root
 

@@ -15,8 +15,9 @@ from holdfast.disks.formats.qcow2_header import Qcow2Map, parse
 from holdfast.disks.intake.inspecting import FileBytes
 from holdfast.disks.model.extents import Extent
 from holdfast.disks.readers.protocol import SourceTraits
-from holdfast.disks.readers.rawfile import RawFileReader, hole_map
+from holdfast.disks.readers.rawfile import RawFileReader
 from holdfast.disks.system.files import identity_of, lock_for_reading, opened
+from holdfast.disks.system.holes import hole_map
 
 __all__ = ["Qcow2FileReader", "open_plain_qcow2"]
 

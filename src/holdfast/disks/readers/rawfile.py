@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +11,9 @@ from holdfast.disks.model.extents import Extent
 from holdfast.disks.readers.protocol import SourceTraits
 from holdfast.disks.system import linux
 from holdfast.disks.system.files import identity_of, lock_for_reading, opened, size_of
+from holdfast.disks.system.holes import hole_map
 
-__all__ = ["RawFileReader", "hole_map", "read_fully"]
+__all__ = ["RawFileReader", "read_fully"]
 
 _MOST_SPANS = 4096  # a question each at most; a span is at least 16 MiB
 _SAMPLES, _SAMPLE_BITS = 4, 17  # asked of each span: the kernel walks every page it is asked about
@@ -31,26 +31,6 @@ def read_fully(fd: int, name: str, offset: int, buffer: memoryview) -> None:
         if count == 0:
             raise ReadFailed(name=name, offset=offset + at, size_bytes=wanted - at, problem="it ended early")
         at += count
-
-
-def hole_map(fd: int, start: int, end: int) -> Iterator[Extent]:
-    """Data extents by SEEK_DATA/SEEK_HOLE; where a file system knows no holes, all is one extent of data."""
-    at = start
-    while at < end:
-        try:
-            data = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError as exc:
-            if exc.errno == errno.ENXIO:  # nothing but a hole until the end
-                return
-            if exc.errno in (errno.EINVAL, errno.EOPNOTSUPP):
-                yield Extent(at, end)
-                return
-            raise
-        if data >= end:
-            return
-        hole = os.lseek(fd, data, os.SEEK_HOLE)
-        yield Extent(data, min(hole, end))
-        at = hole
 
 
 class RawFileReader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -10,8 +11,10 @@ import struct
 from pathlib import Path
 
 from holdfast.disks.errors import DiskNotFound, TargetInUse
+from holdfast.disks.system.writing import write_failure
 
 __all__ = [
+    "flock",
     "identity_of",
     "in_use_reason",
     "is_device",
@@ -107,12 +110,20 @@ def lock_for_reading(fd: int, name: str) -> None:
         raise TargetInUse(name=name, problem="a machine or a tool has it open for writing", field="source")
 
 
-def lock_for_writing(fd: int, name: str) -> None:
-    """Claim writing as QEMU would, and take our own lock, so that two copiers cannot share one target."""
+def flock(fd: int, name: str, problem: str = "another copy writes to it") -> None:
+    """Our own lock. Raises TargetInUse. Where the file system knows no locks, nothing is promised and nothing fails."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise TargetInUse(name=name, problem=problem) from exc
     except OSError as exc:
-        raise TargetInUse(name=name, problem="another copy writes to it") from exc
+        if exc.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+            raise
+
+
+def lock_for_writing(fd: int, name: str) -> None:
+    """Claim writing as QEMU would, and take our own lock, so that two copiers cannot share one target."""
+    flock(fd, name)
     if not _lock(fd, fcntl.F_RDLCK, _QEMU_USES + _WRITE, 1):
         return
     for permission in (0, _WRITE):  # nobody may be reading consistently or writing
@@ -162,6 +173,9 @@ def sync_folder(path: str) -> None:
 
 
 def publish(unfinished: str, final: str) -> None:
-    """Give a complete and synced file its name, durably."""
-    Path(unfinished).replace(final)
-    sync_folder(final)
+    """Give a complete and synced file its name, durably, whatever has that name now. Raises WriteFailed."""
+    try:
+        Path(unfinished).replace(final)
+        sync_folder(final)
+    except OSError as exc:
+        raise write_failure(final, 0, 0, exc) from exc

@@ -12,6 +12,7 @@ __all__ = [
     "is_zero",
     "let_go",
     "punch_hole",
+    "rename_to_new",
     "start_writeback",
     "wait_writeback",
     "zero_range",
@@ -25,6 +26,7 @@ _libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, 
 
 _KEEP_SIZE, _PUNCH_HOLE, _ZERO_RANGE = 1, 2, 16  # <linux/falloc.h>
 _WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4  # <linux/fs.h>, sync_file_range
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # <fcntl.h>, <linux/fs.h>
 _PR_SET_PDEATHSIG = 1
 _SYS_CACHESTAT = 451  # the same number on every architecture; Linux 6.5
 
@@ -61,6 +63,16 @@ def punch_hole(fd: int, offset: int, size: int) -> bool:
 def zero_range(fd: int, offset: int, size: int) -> bool:
     """Make a range read zeros, keeping its blocks. False if that is not supported here."""
     return _fallocate(fd, _ZERO_RANGE | _KEEP_SIZE, offset, size)
+
+
+def rename_to_new(old: str, new: str) -> bool:
+    """Rename, unless `new` exists: False then, and where the file system cannot tell so in one step."""
+    if _libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), _RENAME_NOREPLACE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EEXIST, errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(code, os.strerror(code), new)
 
 
 def start_writeback(fd: int, offset: int, size: int) -> None:

@@ -29,7 +29,7 @@ class NbdWriter:
 
     `reads_zero`: the caller knows that the export is new. `fresh`: it wants a target that holds nothing; an export with
     data is refused, unless `overwrite`. What was found to be empty is not cleared once more.
-    `on_finish` gives the image behind the server its name; `on_close` ends the server.
+    `on_finish` ends the server and completes the image behind it; `on_abandon` ends it.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class NbdWriter:
         overwrite: bool = False,
         lanes: int = 2,
         on_finish: Callable[[], None] = lambda: None,
-        on_close: Callable[[], None] = lambda: None,
+        on_abandon: Callable[[], None] = lambda: None,
     ) -> None:
-        self._on_finish, self._on_close = on_finish, on_close
+        self._on_finish, self._on_abandon = on_finish, on_abandon
         self._pool = ConnectionPool(parse_address(url), name, (ALLOCATION,))
         try:
             facts = self._pool.first.facts
@@ -122,10 +122,13 @@ class NbdWriter:
         try:
             self.flush()
             self._pool.close()
-        finally:
-            self._on_close()
+        except BaseException:
+            self._on_abandon()
+            raise
         self._on_finish()
 
     def abandon(self) -> None:
-        self._pool.close()
-        self._on_close()
+        try:
+            self._pool.close()
+        finally:
+            self._on_abandon()

@@ -13,15 +13,16 @@ class TargetTraits(NamedTuple):
     """What the engine needs to know of a target before it plans.
 
     `reads_zero`: it is new, and reads zeros wherever nothing was written. `granularity`: writes start and end at
-    multiples of it (the disk's end excepted). `lanes`: how many threads may usefully write at once. `adaptive`: a
-    network end whose best number is found while running. `packs`: writing costs far more processor time than reading,
-    so that its `lanes` count, not the reader's. `forks`: a forked process can write to it, too; `flush` here makes
-    durable what it wrote.
+    multiples of it (the disk's end excepted). `cluster_bytes`: it takes whole ones alone. `lanes`: how many threads may
+    usefully write at once. `adaptive`: a network end whose best number is found while running. `packs`: writing costs
+    far more processor time than reading, so that its `lanes` count, not the reader's. `forks`: a forked process can
+    write to it, too; `flush` here makes durable what it wrote.
     """
 
     name: str
     reads_zero: bool = False
     granularity: int = 1
+    cluster_bytes: int = 1
     lanes: int = 2
     adaptive: bool = False
     remote: bool = False

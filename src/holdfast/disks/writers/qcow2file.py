@@ -19,7 +19,8 @@ from holdfast.disks.readers.protocol import Reader
 from holdfast.disks.readers.qcow2file import open_plain_qcow2
 from holdfast.disks.system import linux
 from holdfast.disks.system.behind import WriteBehind
-from holdfast.disks.system.files import lock_for_writing, opened, publish
+from holdfast.disks.system.claims import claim_anew
+from holdfast.disks.system.naming import give_name
 from holdfast.disks.system.writing import write_failure, write_fully
 from holdfast.disks.writers.protocol import TargetTraits
 
@@ -42,20 +43,21 @@ class Qcow2FileWriter:
         size_bytes: int,
         *,
         final: str | None = None,
+        overwrite: bool = True,
         compressor: Compressor | None = None,
         zstd: bool = False,
     ) -> None:
-        self.path, self._final, self._compress, self._zstd = path, final, compressor, zstd
+        self.path, self._final, self._overwrite, self._compress, self._zstd = path, final, overwrite, compressor, zstd
         self.size_bytes = size_bytes
         self.traits = TargetTraits(
-            name=final or path, reads_zero=True, granularity=CLUSTER_BYTES, lanes=4, packs=compressor is not None
+            name=final or path,
+            reads_zero=True,
+            granularity=CLUSTER_BYTES,
+            cluster_bytes=CLUSTER_BYTES,
+            lanes=4,
+            packs=compressor is not None,
         )
-        self._fd = opened(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        try:
-            lock_for_writing(self._fd, path)
-        except BaseException:
-            os.close(self._fd)
-            raise
+        self._fd = claim_anew(path)
         self._lock = threading.Lock()
         self._l1 = array("Q", [0]) * layout.l1_entries(size_bytes)
         self._l1_offset = CLUSTER_BYTES
@@ -281,10 +283,10 @@ class Qcow2FileWriter:
         try:
             self.flush()
             synced = True
+            if self._final is not None:
+                give_name(self.path, self._final, overwrite=self._overwrite)  # while nobody else can claim it
         finally:
             self._close(synced=synced)
-        if self._final is not None:
-            publish(self.path, self._final)
 
     def abandon(self) -> None:
         self._close(synced=False)

@@ -11,7 +11,9 @@ from holdfast.disks.readers.protocol import Reader
 from holdfast.disks.readers.rawfile import RawFileReader
 from holdfast.disks.system import linux
 from holdfast.disks.system.behind import WriteBehind
-from holdfast.disks.system.files import lock_for_writing, opened, publish, size_of
+from holdfast.disks.system.claims import claim, claim_anew
+from holdfast.disks.system.files import size_of
+from holdfast.disks.system.naming import give_name
 from holdfast.disks.system.writing import sync_data, write_failure, write_fully
 from holdfast.disks.writers.protocol import TargetTraits
 
@@ -23,7 +25,8 @@ _ZEROS = memoryview(bytes(MIB))
 class RawFileWriter:
     """Writes with pwrite, clears with hole punching, and writes back behind itself.
 
-    `path` is where bytes go; `final` is the name that the file gets when it is complete (None: it has its name).
+    `path` is where bytes go; `fresh`: into a new file. `final` is the name that the file gets when it is complete; with
+    `overwrite` even if another has it by then. None: it has its name.
     A `trailer` (a VHD footer) follows the disk's bytes and is written by `finish`.
     """
 
@@ -34,19 +37,15 @@ class RawFileWriter:
         *,
         fresh: bool,
         final: str | None = None,
+        overwrite: bool = True,
         trailer: bytes = b"",
     ) -> None:
-        self.path, self._final, self._trailer = path, final, trailer
-        self._fd = opened(path, os.O_RDWR | (os.O_CREAT if fresh else 0))
+        self.path, self._final, self._overwrite, self._trailer = path, final, overwrite, trailer
+        self._fd = claim_anew(path) if fresh else claim(path)
         try:
-            lock_for_writing(self._fd, path)
             status = os.fstat(self._fd)
             self._regular = stat.S_ISREG(status.st_mode)
             if self._regular:
-                if fresh:
-                    os.ftruncate(self._fd, 0)
-                elif trailer:
-                    self._clear_old_trailer(status.st_size, size_bytes)
                 os.ftruncate(self._fd, size_bytes + len(trailer))
                 self._block_bytes = status.st_blksize
             else:
@@ -63,11 +62,13 @@ class RawFileWriter:
         self.traits = TargetTraits(name=final or path, reads_zero=fresh and self._regular, lanes=lanes, forks=True)
         self._behind = WriteBehind(self._fd)
 
-    def _clear_old_trailer(self, old_bytes: int, size_bytes: int) -> None:
-        """Where the disk grows past its old footer, those bytes become part of the disk and must read zeros."""
-        start, end = max(0, old_bytes - len(self._trailer)), min(old_bytes, size_bytes)
-        if start < end:
-            write_fully(self._fd, self.path, start, memoryview(bytes(end - start)))
+    def end_at(self, size_bytes: int, trailer: bytes) -> None:
+        """Say where the disk ends, when that was not known before all of it was written."""
+        self.size_bytes, self._trailer = size_bytes, trailer
+        try:
+            os.ftruncate(self._fd, size_bytes + len(trailer))
+        except OSError as exc:
+            raise write_failure(self.path, size_bytes, len(trailer), exc) from exc
 
     def write(self, offset: int, data: memoryview) -> None:
         write_fully(self._fd, self.path, offset, data)
@@ -117,12 +118,12 @@ class RawFileWriter:
                 write_fully(self._fd, self.path, self.size_bytes, memoryview(self._trailer))
             os.fsync(self._fd)
             synced = True
+            if self._final is not None:
+                give_name(self.path, self._final, overwrite=self._overwrite)  # while nobody else can claim it
         except OSError as exc:
             raise write_failure(self.path, 0, self.size_bytes, exc) from exc
         finally:
             self._close(synced=synced)
-        if self._final is not None:
-            publish(self.path, self._final)
 
     def abandon(self) -> None:
         self._close(synced=False)
