@@ -21,7 +21,7 @@ from holdfast.disks.readers.protocol import Reader
 from holdfast.disks.readers.rawfile import RawFileReader
 from holdfast.disks.sequential import FileSink, Sink, StreamSink
 from holdfast.disks.system.buffers import Buffer
-from holdfast.disks.system.files import same_file
+from holdfast.disks.system.files import is_device, same_file
 from holdfast.disks.system.naming import require_free
 from holdfast.disks.writers.qcow2file import Compressor, Qcow2FileWriter
 from holdfast.disks.writers.rawfile import RawFileWriter
@@ -47,16 +47,17 @@ def run_convert(
 ) -> Report:
     """Convert whole; there is nothing to resume. Raises DiskUsage for what cannot be written so."""
     kind = _wanted(target, format_, compress)
+    if target.is_url:
+        raise DiskUsage(field="target", problem=f"{target.name} is written by holdfast disk copy, not by convert")
+    if not target.is_stream:
+        target = require_writable(source, target, kind)
     if source.is_stream:
         return _store_stream(target, kind, overwrite=overwrite)
-    if not target.is_stream:
-        require_writable(source, target)
     reader = open_reader(source, Access())
     try:
         report = Report(f"convert to {kind}{' ' + compress if compress else ''}", reader.size_bytes)
-        if kind.startswith("vhd") and reader.size_bytes % MIB:
-            grown = vhd.rounded_size(reader.size_bytes)
-            report.notes.append(f"the disk grows from {reader.size_bytes} to {grown} bytes: a VHD has whole MiB")
+        if kind.startswith("vhd"):
+            report.notes += vhd.growth_note(reader.size_bytes)
         if target.is_stream or kind in ("vmdk-stream", "ova"):
             _write_stream(reader, target, kind, report, shape, overwrite=overwrite, watcher=watcher, out_fd=out_fd)
             return report
@@ -102,14 +103,18 @@ def _write_image(
     opened = writer or open_writer(
         target.of_format(kind), reader.size_bytes, virgin=True, in_place=False, overwrite=overwrite
     )
+    unfinished = Path(target.address + ".unfinished")
     try:
         done = copy_disk(reader, opened, watcher=watcher)
     except BaseException:
-        if not target.is_url:
-            Path(target.address + ".unfinished").unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         opened.abandon()
         raise
-    opened.finish()
+    try:
+        opened.finish()
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
     done.why, done.notes = report.why, report.notes + done.notes
     return done
 
@@ -296,7 +301,7 @@ def _store_stream(target: Locator, kind: str, *, overwrite: bool) -> Report:
     """Standard input, raw, into a sparse raw file or a fixed VHD; its size is known at its end."""
     from holdfast.disks.system.linux import is_zero
 
-    if kind not in ("raw", "vhd-fixed") or target.is_stream or target.is_url:
+    if kind not in ("raw", "vhd-fixed") or target.is_stream or is_device(target.address):
         raise DiskUsage(field="target", problem="standard input can be stored as raw or vhd-fixed in a file")
     path = target.address
     if same_file("/dev/stdin", path):
@@ -317,5 +322,12 @@ def _store_stream(target: Locator, kind: str, *, overwrite: bool) -> Report:
         Path(unfinished).unlink(missing_ok=True)
         writer.abandon()
         raise
-    writer.finish()
-    return Report("stored from standard input", size, read_bytes=at, changed_bytes=written, written_bytes=written)
+    try:
+        writer.finish()
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
+    notes = vhd.growth_note(at) if kind == "vhd-fixed" else []
+    report = Report("stored from standard input", size, read_bytes=at, changed_bytes=written, written_bytes=written)
+    report.notes += notes
+    return report

@@ -152,13 +152,16 @@ class _Run:
     def _clear_tail(self, first: bool) -> None:
         """A target that is longer than its source (a VHD's whole MiB, a larger device) reads zeros at its end.
 
-        What a shrunk source left there is cleared in every run; a long tail of a device only until there is a list.
+        A short tail, and what a source left there that was larger, is cleared in every run; a device's long tail only
+        until there is a list.
         """
         start, end = self.reader.size_bytes, self.writer.size_bytes
-        new = self.writer.traits.reads_zero and (self.book is None or self.book.virgin)
-        if start == end or new or (not first and end - start > _SHORT_TAIL):
+        if self.writer.traits.reads_zero and (self.book is None or self.book.virgin):
             return
-        self.writer.write_zeros(start, end - start)
+        if not first and self.book is not None and end - start > _SHORT_TAIL:
+            end = min(end, max(self.book.digests.header.other_sizes, default=0))
+        if start < end:
+            self.writer.write_zeros(start, end - start)
 
     def _start(self, report: Report, planned: int) -> None:
         self.meter = Meter(report, planned, self._watcher, self._on_extent)

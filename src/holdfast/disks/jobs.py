@@ -19,6 +19,7 @@ from holdfast.disks.errors import (
     FormatMismatch,
     HostileImage,
     ListMismatch,
+    SameDisk,
     TargetHasContent,
 )
 from holdfast.disks.model.chain import chain_of
@@ -29,7 +30,7 @@ from holdfast.disks.model.report import Report, Watcher
 from holdfast.disks.opening import Access, format_of, open_reader, open_writer, require_writable
 from holdfast.disks.planning import by_window
 from holdfast.disks.readers.protocol import ChangeList, Reader
-from holdfast.disks.system.files import is_device
+from holdfast.disks.system.files import is_device, same_file
 from holdfast.disks.system.holes import holds_data
 from holdfast.disks.verifying import compare_disks, verify_disk, verify_sample
 from holdfast.disks.writers.nowhere import NowhereWriter
@@ -79,7 +80,7 @@ def run_copy(
         raise DiskUsage(field="base", problem="give --digests for a first copy or --base for the next, not both")
     if job.verify not in (None, "none") and job.digests is None and job.base is None:
         raise DiskUsage(field="verify", problem="verifying needs a digest list; add --digests LIST")
-    require_writable(job.source, job.target)
+    job = job._replace(target=require_writable(job.source, job.target, format_of(job.target)))
     job = _with_own_list(job)
     access = Access(job.keep_cache, job.source_unchanged, job.trust_backing)
     reader = open_reader(job.source, access, job.renew_source)
@@ -111,6 +112,9 @@ def _with_layers(reader: Reader, job: CopyJob) -> tuple[CopyJob, list[str]]:
 
     if not isinstance(reader, LayeredReader):
         raise DiskUsage(field="trust-backing", problem="only a qcow2 file has backing files")
+    for layer in reader.layers:
+        if not job.target.is_url and same_file(layer.path, job.target.address):
+            raise SameDisk(name=job.target.name)
     notes = [f"read through its backing file {layer.path} ({layer.format})" for layer in reader.layers[1:]]
     if job.base is None or job.changes is not None:
         return job, notes
@@ -147,6 +151,10 @@ def _copy_from(
             watcher=watcher,
             on_extent=landed if on_extent is not None or book is not None else None,
         )
+        if format_of(job.target) in ("vhd", "vhd-fixed", "vhdx"):
+            from holdfast.disks.formats.vhd import growth_note
+
+            report.notes += growth_note(reader.size_bytes)
         writer.flush()
         if book is not None:
             _verify_and_repair(reader, writer, book, job, report, zeroed, check)

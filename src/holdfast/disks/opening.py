@@ -10,7 +10,7 @@ from holdfast.disks.errors import DiskNotFound, DiskUsage, SameDisk, TargetHasCo
 from holdfast.disks.model.locator import Locator
 from holdfast.disks.readers.protocol import Reader
 from holdfast.disks.readers.rawfile import RawFileReader
-from holdfast.disks.system.files import in_use_reason, is_device, same_file
+from holdfast.disks.system.files import in_use_reason, is_device, require_disk, require_folder, same_file
 from holdfast.disks.system.holes import holds_data
 from holdfast.disks.system.naming import require_free
 from holdfast.disks.writers.protocol import Writer
@@ -49,7 +49,7 @@ def format_of(locator: Locator) -> str:
         return locator.format
     if locator.is_stream or is_device(locator.address):
         return "raw"
-    if locator.address.startswith("nbd"):
+    if locator.address.startswith(("nbd://", "nbd+unix://")):
         return "nbd"
     if locator.is_url:
         return "page-blob" if "sig=" in locator.address and "comp=" not in locator.address else "range"
@@ -64,7 +64,11 @@ def format_of(locator: Locator) -> str:
 def open_reader(locator: Locator, access: Access | None = None, renew: Renew | None = None) -> Reader:
     """Open a source. Raises DiskNotFound, FormatMismatch, HostileImage, TargetInUse, ToolMissing, WireBroken …"""
     access = access or Access()
+    if locator.is_stream:
+        raise DiskUsage(field="source", problem="standard input is read by holdfast disk convert alone, to raw or VHD")
     kind = format_of(locator)
+    if not locator.is_url:
+        require_disk(locator.address, "source")
     if kind == "raw":
         return RawFileReader(locator.address, keep_cache=access.keep_cache, unchanged=access.unchanged)
     if kind == "nbd":
@@ -80,8 +84,6 @@ def open_reader(locator: Locator, access: Access | None = None, renew: Renew | N
         from holdfast.disks.readers.httprange import HttpRangeReader
 
         return HttpRangeReader(locator, renew)
-    if locator.is_stream:
-        raise DiskUsage(field="source", problem="standard input is read by convert to raw only")
     return _open_image(locator.address, kind, access)
 
 
@@ -134,17 +136,28 @@ def _listed_formats() -> str:
     return ", ".join(FILE_FORMATS)
 
 
-def require_writable(source: Locator, target: Locator) -> None:
-    """Refuse a target that is the source, is mounted, or serves something else. Raises SameDisk, TargetInUse."""
-    if target.is_url or target.is_stream:
-        if target.is_url and target.address == source.address:
+def require_writable(source: Locator, target: Locator, kind: str) -> Locator:
+    """The target, links followed, if it is none that must not be written in this format: the source, what is mounted or
+    serves something else, what is no disk. Raises SameDisk, TargetInUse, DiskUsage, DiskNotFound."""
+    if target.is_stream:
+        raise DiskUsage(field="target", problem="standard output is written by holdfast disk convert alone")
+    if target.is_url:
+        if target.address == source.address:
             raise SameDisk(name=target.name)
-        return
+        return target
+    require_disk(target.address, "target")
+    if is_device(target.address):
+        if kind != "raw":
+            raise DiskUsage(field="format", problem=f"a device holds a raw disk, not {kind}")
+    elif Path(target.address).is_symlink():
+        target = Locator(**(vars(target) | {"address": os.path.realpath(target.address)}))
+    require_folder(target.address)
     if not source.is_url and not source.is_stream and same_file(source.address, target.address):
         raise SameDisk(name=target.name)
     reason = in_use_reason(target.address)
     if reason is not None:
         raise TargetInUse(name=target.name, problem=reason)
+    return target
 
 
 def open_writer(

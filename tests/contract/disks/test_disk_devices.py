@@ -186,3 +186,54 @@ def test_write_back_that_fails_while_pages_are_let_go_is_told_by_the_flush(
     finally:
         os.close(witness)
         writer.abandon()
+
+
+def test_device_is_mounted_in_another_namespace_and_refused(tmp_path: Path, loop: Callable[[int], Path]) -> None:
+    device, source = loop(24 * MIB), sample(tmp_path, 20 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", str(device)], check=True)
+    (tmp_path / "mnt").mkdir()
+    inside = ["unshare", "-m", "sh", "-c", f"mount {device} {tmp_path}/mnt && echo ready && read line"]
+    with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        if other.stdout.readline() != b"ready\n":
+            pytest.skip("nothing can be mounted in a namespace here")
+
+        error = disk("copy", source, device, "--overwrite", expect=4)["error"]
+
+        other.stdin.close()
+    assert error["code"] == "disk.in_use"
+    subprocess.run(["e2fsck", "-fn", str(device)], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("to", ["qcow2", "vhd-fixed", "vdi"])
+def test_device_is_not_replaced_by_an_image(tmp_path: Path, loop: Callable[[int], Path], to: str) -> None:
+    device, source = loop(24 * MIB), sample(tmp_path, 20 * MIB)
+
+    error = disk("copy", source, device, "--to", to, "--overwrite", expect=2)["error"]
+
+    assert "a device holds a raw disk" in str(error)
+    assert device.is_block_device()
+
+
+@pytest.mark.parametrize("kind", ["qcow2", "vmdk-stream", "ova", "vhdx"])
+def test_device_is_not_replaced_by_a_converted_image(tmp_path: Path, loop: Callable[[int], Path], kind: str) -> None:
+    device, source = loop(24 * MIB), sample(tmp_path, 20 * MIB)
+
+    disk("convert", source, device, "--format", kind, "--overwrite", expect=2)
+
+    assert device.is_block_device()
+
+
+def test_smaller_source_leaves_nothing_of_the_larger_one_on_a_device(
+    tmp_path: Path, loop: Callable[[int], Path]
+) -> None:
+    device, source, listed = loop(64 * MIB), sample(tmp_path, 20 * MIB), tmp_path / "L"
+    source.write_bytes(random.Random(2).randbytes(20 * MIB))
+    disk("copy", source, device, "--digests", listed)
+    os.truncate(source, 5 * MIB + 512)
+
+    disk("copy", source, device, "--base", listed)
+
+    assert device.read_bytes() == source.read_bytes().ljust(64 * MIB, b"\0")
+    disk("verify", device, "--digests", listed)

@@ -9,7 +9,8 @@ from pathlib import Path
 from holdfast.disks.digests.listfile import LIST_MAGIC, SLOTS
 from holdfast.disks.errors import DiskUsage
 from holdfast.disks.model.chunks import PAGE_BYTES
-from holdfast.disks.system.files import same_file
+from holdfast.disks.model.locator import shown
+from holdfast.disks.system.files import require_folder, same_file
 from holdfast.disks.system.holes import holds_data
 
 __all__ = ["journal_path", "require_own_files", "resized_path", "unfinished_path"]
@@ -30,8 +31,11 @@ def resized_path(path: str) -> str:
 def require_own_files(path: str, disks: Iterable[str], field: str) -> str:
     """The list's path, links followed, when nothing but lists will be changed under it and the names beside it.
 
-    `disks`: files that are read or written. Raises DiskUsage.
+    `disks`: files that are read or written. Raises DiskUsage, DiskNotFound.
     """
+    if "://" in path:
+        raise DiskUsage(field=field, problem=f"a list is a file, and {shown(path)} is a URL")
+    require_folder(path)
     if Path(path).is_symlink():
         path = os.path.realpath(path)
     for own in (path, unfinished_path(path), resized_path(path), journal_path(path)):

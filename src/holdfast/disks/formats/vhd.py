@@ -12,7 +12,7 @@ import uuid
 from holdfast.core.units import MIB
 from holdfast.disks.formats.facts import ImageFacts, Source
 
-__all__ = ["FOOTER_BYTES", "fixed_footer", "inspect", "rounded_size"]
+__all__ = ["FOOTER_BYTES", "fixed_footer", "growth_note", "inspect", "rounded_size"]
 
 FOOTER_BYTES = 512
 _COOKIE, _DYNAMIC_COOKIE = b"conectix", b"cxsparse"
@@ -23,6 +23,12 @@ _EPOCH_2000 = 946684800
 def rounded_size(size_bytes: int) -> int:
     """The virtual size that Azure wants for a disk: the next whole MiB."""
     return max(1, -(-size_bytes // MIB)) * MIB
+
+
+def growth_note(size_bytes: int) -> list[str]:
+    """What to say of a disk that is made a VHD; nothing of one that has whole MiB."""
+    grown = rounded_size(size_bytes)
+    return [f"the disk grows from {size_bytes} to {grown} bytes: a VHD has whole MiB"] if grown != size_bytes else []
 
 
 # The largest geometry says "use the size field": readers that would else round the disk down to cylinders do not.

@@ -6,13 +6,14 @@ thrown away, by the one who had the lock.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.disks.errors import DiskNotFound
-from holdfast.disks.system.files import lock_for_writing, opened
+from holdfast.disks.errors import DiskNotFound, TargetInUse
+from holdfast.disks.system.files import is_device, lock_for_writing, opened
 from holdfast.disks.system.writing import write_failure
 
 __all__ = ["Lock", "claim", "claim_anew", "locked_at"]
@@ -23,10 +24,16 @@ Lock = Callable[[int, str], None]  # of a descriptor and the name to tell; raise
 def claim(path: str, lock: Lock = lock_for_writing) -> int:
     """A descriptor of a file or device that is there and that nobody else writes to. Raises DiskNotFound, TargetInUse,
     WriteFailed."""
+    # a block device that is opened so is refused if anything is mounted from it, in whatever namespace
+    flags = os.O_RDWR | (os.O_EXCL if is_device(path) else 0)
     while True:
         try:
-            fd = opened(path, os.O_RDWR)
+            fd = opened(path, flags)
         except OSError as exc:
+            if exc.errno == errno.EBUSY:
+                raise TargetInUse(
+                    name=path, problem="it is mounted, or another device is built on it"
+                ) from exc
             raise write_failure(path, 0, 0, exc) from exc
         if locked_at(fd, path, lock):
             return fd

@@ -10,7 +10,7 @@ import stat
 import struct
 from pathlib import Path
 
-from holdfast.disks.errors import DiskNotFound, TargetInUse
+from holdfast.disks.errors import DiskNotFound, DiskUsage, TargetInUse
 from holdfast.disks.system.writing import write_failure
 
 __all__ = [
@@ -22,6 +22,8 @@ __all__ = [
     "lock_for_writing",
     "opened",
     "publish",
+    "require_disk",
+    "require_folder",
     "same_file",
     "size_of",
     "sync_folder",
@@ -40,6 +42,31 @@ def opened(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_CLOEXEC, 0o644)
     except FileNotFoundError as exc:
         raise DiskNotFound(kind="disk", name=path) from exc
+
+
+def require_disk(path: str, field: str) -> None:
+    """What is there, if anything, must be a file or a block device. Raises DiskUsage: a pipe would wait for ever, and
+    other devices have neither size nor content."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
+        kinds = {
+            stat.S_IFDIR: "folder",
+            stat.S_IFIFO: "pipe",
+            stat.S_IFCHR: "character device",
+            stat.S_IFSOCK: "socket",
+        }
+        problem = f"{path} is a {kinds.get(stat.S_IFMT(mode), 'special file')}; a disk is a file or a block device"
+        raise DiskUsage(field=field, problem=problem)
+
+
+def require_folder(path: str) -> None:
+    """The folder that a file is to be made in. Raises DiskNotFound."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise DiskNotFound(kind="folder", name=str(folder))
 
 
 def is_device(path: str) -> bool:

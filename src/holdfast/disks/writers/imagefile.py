@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from holdfast.disks.formats.vhd import rounded_size
 from holdfast.disks.intake.inspecting import require_safe
@@ -29,6 +30,8 @@ def open_image_file(path: str, kind: str, size_bytes: int, *, fresh: bool, final
         require_safe(path, kind, ours=True)
         server = ImageServer(path, kind, writable=True, size_bytes=size_bytes)
     except BaseException:
+        if fresh:
+            Path(path).unlink(missing_ok=True)
         os.close(fd)
         raise
 
