@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from holdfast.disks.digests.book import Book
 from holdfast.disks.digests.journal import Journal
 from holdfast.disks.digests.listfile import DigestList
-from holdfast.disks.digests.names import journal_path, unfinished_path
+from holdfast.disks.digests.names import journal_path, require_own_files, unfinished_path
 from holdfast.disks.digests.tree import Layout, node_of, root_of
 from holdfast.disks.errors import ListDamaged
 from holdfast.disks.model.chunks import ENTRIES_PER_PAGE, ENTRY_BYTES, PAGE_BYTES, UNKNOWN, Geometry, digest_of
@@ -190,6 +190,21 @@ def test_a_torn_header_falls_back_to_the_other_slot(tmp_path: Path) -> None:
     assert older.header.sequence == newest - 1
     assert not older.header.settled
     older.close()
+
+
+def test_new_list_is_known_for_one_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pages may be on the disk and the rest not, but for what was synced."""
+    path = str(tmp_path / "list")
+    synced: list[bytes] = []
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(os.pread(fd, 2 * PAGE_BYTES, 0)))
+    digests = DigestList.create(unfinished_path(path), GEOMETRY)
+    kept = synced[-1] if synced else bytes(2 * PAGE_BYTES)
+    digests.put(0, page_with(e0=digest_of(b"a")))
+    digests.close()
+    with open(unfinished_path(path), "r+b") as file:
+        file.write(kept)
+
+    assert require_own_files(path, [], "digests") == path
 
 
 def test_mark_in_a_damaged_page_does_not_vouch_for_the_rest_of_it(tmp_path: Path) -> None:

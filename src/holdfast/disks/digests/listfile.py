@@ -112,6 +112,7 @@ class DigestList:
             os.ftruncate(fd, 0)
             os.ftruncate(fd, made._layout.size_bytes)
             made._write_header(made.header)
+            made.sync()  # after a power cut, too, it is known for a list
         except OSError as exc:
             os.close(fd)
             raise write_failure(path, 0, made._layout.size_bytes, exc) from exc
