@@ -51,6 +51,8 @@ def run_convert(
         raise DiskUsage(field="target", problem=f"{target.name} is written by holdfast disk copy, not by convert")
     if not target.is_stream:
         target = require_writable(source, target, kind)
+    elif not source.is_url and same_file(source.address, f"/proc/self/fd/{out_fd}"):
+        raise SameDisk(name=source.name)
     if source.is_stream:
         return _store_stream(target, kind, overwrite=overwrite)
     reader = open_reader(source, Access())

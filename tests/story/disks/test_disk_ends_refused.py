@@ -115,6 +115,16 @@ def test_streams_are_read_and_written_by_convert_alone(tmp_path: Path, monkeypat
     assert not Path("-").exists()
 
 
+def test_source_is_not_appended_to_itself(tmp_path: Path) -> None:
+    pair = Pair(tmp_path, 12)
+    before = pair.source.read_bytes()
+
+    with pair.source.open("ab") as out, pytest.raises(SameDisk):
+        run_convert(Locator(str(pair.source)), Locator("-"), "raw", out_fd=out.fileno())
+
+    assert pair.source.read_bytes() == before
+
+
 @pytest.mark.parametrize("kind", ["raw", "vhd-fixed", "qcow2", "vmdk-stream"])
 def test_url_is_not_taken_for_a_file_and_its_secret_not_told(tmp_path: Path, kind: str) -> None:
     pair = Pair(tmp_path, 4)
