@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -12,6 +14,22 @@ from holdfast.disks.model.report import Progress as Moment
 from holdfast.disks.model.report import Watcher
 
 __all__ = ["bar"]
+
+
+class _Forgiving:
+    """Standard error, on which nobody may look any more: a terminal that was closed fails no copy."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 @contextmanager
@@ -24,7 +42,8 @@ def bar(title: str) -> Iterator[Watcher]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=8, transient=True) as progress:
+    console = Console(file=cast("IO[str]", _Forgiving()))
+    with Progress(*columns, console=console, refresh_per_second=8, transient=True) as progress:
         task = progress.add_task(title, total=None)
 
         def watch(moment: Moment) -> None:

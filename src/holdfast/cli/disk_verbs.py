@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from holdfast.cli.disk_terminal import note, orderly_stop, tell
+from holdfast.cli.disk_usage import FORMATS, disk_at, require_list_name, require_meant, require_standard_input
+
 if TYPE_CHECKING:
-    from holdfast.disks.model.locator import Locator
     from holdfast.disks.model.report import Report, Watcher
     from holdfast.disks.readers.protocol import ChangeList
 
@@ -23,7 +25,8 @@ class Word(NamedTuple):
     """One argument or option of a verb. Without `option` it is an argument; an option of kind bool is a switch, whose
     opposite stands behind a slash.
 
-    `value`: what the verb is given where the word is left out; `needed`: it may not be left out.
+    `value`: what the verb is given where the word is left out; `needed`: it may not be left out; `choices`: if there
+    are any, it is one of them.
     """
 
     name: str  # of the verb's parameter
@@ -33,42 +36,41 @@ class Word(NamedTuple):
     kind: type[str] | type[int] | type[bool] = str
     value: str | int | bool | None = None
     needed: bool = False
+    choices: tuple[str, ...] = ()
 
 
 class Verb(NamedTuple):
-    """A verb: what it runs, and the words it takes. `run` returns the exit code and raises HoldfastError."""
+    """A verb: what it runs, and the words it takes. `run` returns the exit code and raises HoldfastError, or whatever
+    the system has to say. With any of the words `resumes_with` the same command goes on where it ended; without it
+    starts over. `streams`: a target of - is the disk on standard output."""
 
     run: Callable[..., int]
     words: tuple[Word, ...]
+    resumes_with: tuple[str, ...] = ()
+    streams: bool = False
 
 
 def run_verb(verb: Verb, given: dict[str, Any]) -> int:
-    """Run a verb with its words; our errors are shown with their remedy. Returns the exit code."""
-    from holdfast.core.errors import HoldfastError, error_to_record
+    """Run a verb with its words. Returns the exit code, and raises nothing: what went wrong is shown with its remedy.
 
+    SIGTERM and SIGHUP end it in good order, as Ctrl-C does: 128 and the signal's number. 141, without a word: nobody
+    read the answer to its end.
+    """
     try:
-        return verb.run(**given)
-    except HoldfastError as error:
-        if given["as_json"]:
-            _print_json({"error": error_to_record(error)})
-        else:
-            print(f"{error.message}\n  {error.advice}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("Stopped; run the same command again to resume.", file=sys.stderr)
-        return 1
+        require_meant(verb.words, given)
+        with orderly_stop():
+            return verb.run(**given)
+    except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - shown, each in its way
+        from holdfast.cli.disk_errors import show_failure
+
+        resumes = any(given.get(name) is not None for name in verb.resumes_with)
+        return show_failure(exc, given, resumes=resumes, streaming=verb.streams and given.get("target") == "-")
 
 
-def _print_json(told: Any, file: Any = None) -> None:
+def _json(told: Any) -> str:
     import json
 
-    print(json.dumps(told), file=file)
-
-
-def _locator(text: str, declared: str | None) -> Locator:
-    from holdfast.disks.model.locator import Locator
-
-    return Locator(text, declared)
+    return json.dumps(told)
 
 
 @contextmanager
@@ -87,21 +89,20 @@ def _print_report(report: Report, as_json: bool) -> None:
     from holdfast.core.units import format_bytes
 
     if as_json:
-        _print_json(report.to_dict())
+        tell(_json(report.to_dict()))
         return
-    for note in report.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(
+    for text in report.notes:
+        note(f"note: {text}")
+    note(
         f"{report.why}{' (resumed)' if report.resumed else ''}: read {format_bytes(report.read_bytes)}, "
         f"changed {format_bytes(report.changed_bytes)}, wrote {format_bytes(report.written_bytes)}, "
         f"zeroed {format_bytes(report.zeroed_bytes)}"
-        + (f", not read again {format_bytes(report.skipped_bytes)}" if report.skipped_bytes else ""),
-        file=sys.stderr,
+        + (f", not read again {format_bytes(report.skipped_bytes)}" if report.skipped_bytes else "")
     )
     if report.verified != "none":
-        print(f"verified ({report.verified}): read back {format_bytes(report.verified_bytes)}", file=sys.stderr)
+        note(f"verified ({report.verified}): read back {format_bytes(report.verified_bytes)}")
     if report.root:
-        print(f"root {report.root}", file=sys.stderr)
+        note(f"root {report.root}")
 
 
 def _changes(path: str | None) -> ChangeList | None:
@@ -116,12 +117,9 @@ def info(disk: str, from_: str | None, as_json: bool) -> int:
     """Say what a disk is: format, size, data, and whether we would open it. Opens nothing that it points to."""
     from holdfast.disks.describing import describe
 
-    facts = describe(_locator(disk, from_))
-    if as_json:
-        _print_json(facts)
-    else:
-        for key, value in facts.items():
-            print(f"{key.replace('_', ' '):<16} {value}")
+    facts = describe(disk_at(disk, from_, "disk"))
+    lines = [f"{key.replace('_', ' '):<16} {value}" for key, value in facts.items()]
+    tell(_json(facts) if as_json else "\n".join(lines))
     return 0
 
 
@@ -139,22 +137,19 @@ def copy(
     **asked: Any,
 ) -> int:
     """Copy a disk; with --base only what changed. After a kill the same command resumes."""
-    from holdfast.disks.budget import Budget
+    from holdfast.disks.budget import Budget, rate_of
     from holdfast.disks.jobs import CopyJob, run_copy
 
-    rate = None
-    if limit_rate is not None:
-        from holdfast.core.units import parse_bytes
-
-        rate = parse_bytes(limit_rate, "limit-rate")
+    source_disk, target_disk = disk_at(source, from_, "source"), disk_at(target, to, "target")
+    require_list_name(asked["digests"], "digests")
+    require_list_name(asked["base"], "base", there=True)
+    rate = None if limit_rate is None else rate_of(limit_rate)
     found = _changes(changed)
     if found is None and (bitmap is not None or previous is not None):
         from holdfast.disks.changes import changes_of
 
-        found = changes_of(_locator(source, from_), bitmap=bitmap, previous=previous, chain=asked["chain"])
-    job = CopyJob(
-        _locator(source, from_), _locator(target, to), changes=found, budget=Budget(rate_bytes_s=rate), **asked
-    )
+        found = changes_of(source_disk, bitmap=bitmap, previous=previous, chain=asked["chain"])
+    job = CopyJob(source_disk, target_disk, changes=found, budget=Budget(rate_bytes_s=rate), **asked)
     with _progress("copy", as_json) as watcher:
         report = run_copy(job, watcher=watcher)
     _print_report(report, as_json)
@@ -172,18 +167,21 @@ def convert(
 ) -> int:
     """Write a disk in another format; a target of - is a stream on standard output."""
     from holdfast.disks.converting import run_convert
+    from holdfast.disks.model.locator import Locator
 
+    if source == "-":
+        require_standard_input(from_)
     with _progress("convert", as_json or target == "-") as watcher:
         report = run_convert(
-            _locator(source, from_),
-            _locator(target, None),
+            Locator("-") if source == "-" else disk_at(source, from_, "source"),
+            Locator("-") if target == "-" else disk_at(target, None, "target"),
             format_,
             compress=compress,
             overwrite=overwrite,
             watcher=watcher,
         )
     if as_json and target == "-":
-        _print_json(report.to_dict(), file=sys.stderr)
+        note(_json(report.to_dict()))
     else:
         _print_report(report, as_json)
     return 0
@@ -194,7 +192,7 @@ def diff(one: str, other: str, from_: str | None, to: str | None, as_json: bool)
     from holdfast.disks.jobs import diff as run_diff
 
     with _progress("diff", as_json) as watcher:
-        found = run_diff(_locator(one, from_), _locator(other, to), watcher=watcher)
+        found = run_diff(disk_at(one, from_, "one"), disk_at(other, to, "other"), watcher=watcher)
     return _print_difference(found.extents, found.read_bytes, None, as_json)
 
 
@@ -202,9 +200,11 @@ def verify(disk: str, digests: str, from_: str | None, sample: bool, seed: int, 
     """Compare a disk with its digest list. Exit 0: equal; 1: different, with the extents named."""
     from holdfast.disks.jobs import verify as run_verify
 
+    target = disk_at(disk, from_, "disk")
+    require_list_name(digests, "digests", there=True)
     with _progress("verify", as_json) as watcher:
         found = run_verify(
-            _locator(disk, from_),
+            target,
             digests,
             mode="sample" if sample else "full",
             seed=seed,
@@ -218,28 +218,26 @@ def digest(disk: str, digests: str | None, from_: str | None, chain: str | None,
     """Digest a disk: print its root and, with LIST, write its digest list."""
     from holdfast.disks.jobs import digest as run_digest
 
+    require_list_name(digests, "digests")
     with _progress("digest", as_json) as watcher:
-        report = run_digest(_locator(disk, from_), digests, chain=chain, overwrite=overwrite, watcher=watcher)
-    if as_json:
-        _print_json(report.to_dict())
-    else:
-        print(report.root)
+        report = run_digest(disk_at(disk, from_, "disk"), digests, chain=chain, overwrite=overwrite, watcher=watcher)
+    tell(_json(report.to_dict()) if as_json else str(report.root))
     return 0
 
 
 def _print_difference(extents: list[Any], read_bytes: int, root: str | None, as_json: bool) -> int:
     if as_json:
         listed = [{"start": e.start, "end": e.end} for e in extents]
-        _print_json({"equal": not extents, "extents": listed, "read_bytes": read_bytes, "root": root})
+        tell(_json({"equal": not extents, "extents": listed, "read_bytes": read_bytes, "root": root}))
+    elif extents:
+        tell("\n".join([f"different in {len(extents)} extents:", *(f"  {e.start}..{e.end}" for e in extents)]))
     else:
-        print("equal" if not extents else f"different in {len(extents)} extents:")
-        for extent in extents:
-            print(f"  {extent.start}..{extent.end}")
+        tell("equal")
     return 1 if extents else 0
 
 
-_FROM = Word("from_", "--from", "What the source is, if not by suffix.", "FORMAT")
-_TO = Word("to", "--to", "What the target is, if not by suffix.", "FORMAT")
+_FROM = Word("from_", "--from", "What the source is, if not by suffix.", "FORMAT", choices=FORMATS)
+_TO = Word("to", "--to", "What the target is, if not by suffix.", "FORMAT", choices=FORMATS)
 _JSON = Word("as_json", "--json", "Print one JSON object instead of text.", kind=bool, value=False)
 _OVERWRITE = Word(
     "overwrite", "--overwrite/--no-overwrite", "The target's present content may be lost.", kind=bool, value=False
@@ -249,6 +247,12 @@ _OVERWRITE = Word(
 def _argument(name: str) -> Word:
     return Word(name, needed=True)
 
+
+def _one_of(name: str, option: str, about: str, choices: str) -> Word:
+    return Word(name, option, about, choices, choices=tuple(choices.split("|")))
+
+
+_WRITTEN = ("raw", "qcow2", "vhd-fixed", "vhd", "vhdx", "vmdk-stream", "vdi", "ova")
 
 VERBS: dict[str, Verb] = {
     "info": Verb(info, (_argument("disk"), _FROM, _JSON)),
@@ -262,7 +266,7 @@ VERBS: dict[str, Verb] = {
             Word("digests", "--digests", "Write the digest list of the target.", "LIST"),
             Word("base", "--base", "The target holds the state of LIST: write only what changed.", "LIST"),
             _OVERWRITE,
-            Word("verify", "--verify", "Read back after writing.", "none|sample|full"),
+            _one_of("verify", "--verify", "Read back after writing.", "none|sample|full"),
             Word("changed", "--changed", "Changed extents, as JSON: since, now, extents.", "FILE"),
             Word("bitmap", "--bitmap", "Dirty bitmap of an NBD source.", "NAME"),
             Word("previous", "--previous", "Address of the older snapshot of an Azure source.", "URL"),
@@ -284,18 +288,20 @@ VERBS: dict[str, Verb] = {
             Word("limit_rate", "--limit-rate", "Bytes per second, such as 50M.", "SIZE"),
             _JSON,
         ),
+        resumes_with=("digests", "base"),
     ),
     "convert": Verb(
         convert,
         (
             _argument("source"),
             _argument("target"),
-            Word("format_", "--format", "raw|qcow2|vhd-fixed|vhd|vhdx|vmdk-stream|vdi|ova", "FORMAT"),
+            Word("format_", "--format", "|".join(_WRITTEN), "FORMAT", choices=_WRITTEN),
             _FROM,
-            Word("compress", "--compress", "Compress a qcow2.", "zlib|zstd"),
+            _one_of("compress", "--compress", "Compress a qcow2.", "zlib|zstd"),
             _OVERWRITE,
             _JSON,
         ),
+        streams=True,
     ),
     "diff": Verb(diff, (_argument("one"), _argument("other"), _FROM, _TO, _JSON)),
     "verify": Verb(

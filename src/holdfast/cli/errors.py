@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.core.errors import HoldfastError, Retry
+from holdfast.core.errors import HoldfastError, InternalError, Retry
 
-__all__ = ["AnswerLost", "NeedsToken", "ServerDidNotStart", "ServerSaid", "ServerUnreachable", "WrongUsage"]
+__all__ = [
+    "AnswerLost",
+    "NeedsToken",
+    "ServerDidNotStart",
+    "ServerSaid",
+    "ServerUnreachable",
+    "Stopped",
+    "Unexpected",
+    "WrongUsage",
+]
 
 
 class ServerSaid(Exception):
@@ -64,3 +73,19 @@ class AnswerLost(HoldfastError):
     code, retry = "server.answer_lost", Retry.AFTER_CHANGE
     text = "The server went away before it answered {method} {path}; it may have taken effect or not."
     remedy = "See what is there ('holdfast import list', 'holdfast operation list') before you repeat it."
+
+
+class Stopped(HoldfastError):
+    """Ctrl-C or a signal ended the command in the middle of its work. The exit code is 128 and the signal's number."""
+
+    code, retry, exit_code = "stopped", Retry.NOW, 130
+    text = "Stopped by {signal}; the work is not complete."
+    remedy = "Run the same command again; it resumes."
+
+
+class Unexpected(InternalError):
+    """A command failed in a way that nobody had foreseen: a defect of ours."""
+
+    code = "internal.unexpected"
+    text = "Holdfast has failed through a defect of its own: {problem}"
+    remedy = "Report this text, please; with HOLDFAST_TRACEBACK=1 the same command also shows where it happened."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -31,15 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["--test-clock"] and len(words) > 1:  # hidden: refused for any cloud that is not on this machine
         test_clock, words = words[1], words[2:]
     if not words or words[0] in ("--help", "-h", "help"):
-        print(_help())
-        return 0 if words else 2
+        return _say(_help()) or (0 if words else 2)
     if words[0] in ("--version", "-V", "version"):
         import holdfast
 
-        print(f"holdfast {holdfast.__version__}")
-        return 0
+        return _say(f"holdfast {holdfast.__version__}")
     if words[0] not in NOUNS:
-        print(f"holdfast: there is no '{words[0]}'. 'holdfast --help' lists what there is.", file=sys.stderr)
+        from holdfast.cli.disk_terminal import note
+
+        note(f"holdfast: there is no '{words[0]}'. 'holdfast --help' lists what there is.")
         return 2
     return _run(words[0], words[1:], test_clock)
 
@@ -51,18 +52,88 @@ def program() -> None:
     eighth of the time of a small disk copy: young garbage is looked for less often, and none at the end.
     """
     gc.set_threshold(50_000)
-    code = main()
+    _fill_missing_streams()
+    code = _heard(main())
     gc.freeze()
     sys.exit(code)
 
 
+def _fill_missing_streams() -> None:
+    """Descriptors 0 to 2 that are closed get one that fails, or disks would be opened in their place and written over
+    by words. `sys.stdin` stays None, which tells that nothing can come from there."""
+    if sys.stdin is None:
+        _open_null(0, os.O_WRONLY)
+    if sys.stdout is None and _open_null(1, os.O_RDONLY):
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as we live
+    if sys.stderr is None and _open_null(2, os.O_WRONLY):
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as we live
+
+
+def _open_null(number: int, flags: int) -> bool:
+    """/dev/null as this descriptor, if it is free."""
+    fd = os.open(os.devnull, flags)
+    if fd != number:
+        os.close(fd)
+    return fd == number
+
+
+def _heard(code: int) -> int:
+    """The exit code, once all that was printed has gone out: 141 for an answer whose reader is gone, 1 for one that
+    found no room. What standard error does not take changes nothing."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError as exc:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)  # the interpreter would try, fail and tell once more
+            if number == 1 and not code:
+                code = _unheard(exc)
+    return code
+
+
+def _say(text: str) -> int:
+    try:
+        print(text)
+    except OSError as exc:
+        return _unheard(exc)
+    return 0
+
+
+def _unheard(exc: OSError) -> int:
+    from holdfast.cli.disk_terminal import UNREAD_EXIT, OutputGone, note
+
+    if (gone := OutputGone(exc)).unread:
+        return UNREAD_EXIT
+    note(f"The answer cannot be written to standard output: {gone.problem}.")
+    return 1
+
+
 def _run(noun: str, rest: list[str], test_clock: str | None) -> int:
     if noun == "disk":
+        return _run_disk(rest, test_clock)
+    return _run_fully(noun, rest, test_clock)
+
+
+def _run_disk(rest: list[str], test_clock: str | None) -> int:
+    """Without the command line's library where the words are plain. Nothing is raised."""
+    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of names that are not text in this terminal's encoding
+    try:
         from holdfast.cli.disk_verbs import run_verb
         from holdfast.cli.disk_words import plain
 
         if (found := plain(rest)) is not None:
             return run_verb(*found)
+        return _run_fully("disk", rest, test_clock)
+    except OSError as exc:  # of help and the like: what the system says of disks is shown by their verb
+        return _unheard(exc)
+    except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - shown, each in its way
+        from holdfast.cli.disk_errors import show_failure
+
+        return show_failure(exc, {"as_json": "--json" in rest})
+
+
+def _run_fully(noun: str, rest: list[str], test_clock: str | None) -> int:
     from holdfast.cli.shared import Terminal, shown_errors
 
     terminal = Terminal.here(as_json="--json" in rest, test_clock=test_clock)

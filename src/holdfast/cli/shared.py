@@ -45,7 +45,7 @@ class Terminal:
         return cls(
             around=Surroundings.from_environment().with_test_clock(clock),
             as_json=as_json,
-            asks=sys.stdin.isatty() and sys.stdout.isatty() and not as_json,
+            asks=sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty() and not as_json,
             live=sys.stderr.isatty() and not as_json,
         )
 

@@ -6,9 +6,25 @@ import threading
 import time
 from collections.abc import Callable
 
-from holdfast.core.units import MIB
+from holdfast.core.errors import InvalidInput
+from holdfast.core.units import KIB, MIB, TIB, parse_bytes
+from holdfast.disks.errors import DiskUsage
 
-__all__ = ["Budget"]
+__all__ = ["Budget", "rate_of"]
+
+# With less than this a request of 4 MiB, which nothing interrupts, takes more than a minute; nothing moves more.
+_LEAST_RATE, _MOST_RATE = 64 * KIB, TIB
+
+
+def rate_of(text: str) -> int:
+    """Bytes per second, as people write them. Raises DiskUsage for what is none, or no sensible one."""
+    try:
+        rate = parse_bytes(text, "limit-rate")
+    except (InvalidInput, OverflowError):
+        rate = 0
+    if not _LEAST_RATE <= rate <= _MOST_RATE:
+        raise DiskUsage(field="limit-rate", problem=f"'{text}' is no rate from 64K to 1T bytes a second, such as 50M")
+    return rate
 
 
 class Budget:

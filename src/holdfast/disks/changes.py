@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from holdfast.disks.errors import DiskNotFound, DiskUsage
 from holdfast.disks.model.extents import Extent, Kind
@@ -12,25 +13,54 @@ from holdfast.disks.readers.protocol import ChangeList
 
 __all__ = ["changes_of", "read_change_file"]
 
+_MOST_BYTES = 1 << 63  # past any disk: offsets of a file are signed numbers of 64 bits
+
 
 def read_change_file(path: str) -> ChangeList:
-    """`{"since": "…", "now": "…", "extents": [{"start": 0, "end": 65536, "zero": false}, …]}`."""
+    """`{"since": "…", "now": "…", "extents": [{"start": 0, "end": 65536, "zero": false}, …]}`. Raises DiskUsage for
+    anything else, DiskNotFound."""
     try:
-        told = json.loads(Path(path).read_text())
+        told = json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError as exc:
-        raise DiskNotFound(kind="change list", name=path) from exc
-    except ValueError as exc:
+        raise DiskNotFound(kind="change list", name=path, field="changed") from exc
+    except IsADirectoryError as exc:
+        raise DiskUsage(field="changed", problem=f"{path} is a folder; name a file") from exc
+    except (ValueError, RecursionError) as exc:
         raise DiskUsage(field="changed", problem=f"{path} is not JSON: {exc}") from exc
-    try:
-        extents = [
-            Extent(int(e["start"]), int(e["end"]), Kind.ZERO if e.get("zero") else Kind.DATA) for e in told["extents"]
-        ]
-        found = ChangeList(str(told["since"]), str(told["now"]), sorted(extents), "a file")
-    except (KeyError, TypeError) as exc:
-        raise DiskUsage(field="changed", problem=f"{path} lacks {exc}") from exc
-    if any(e.start < 0 or e.end < e.start for e in found.extents):
-        raise DiskUsage(field="changed", problem=f"{path} has an extent that ends before it starts")
-    return found
+    if not isinstance(told, dict):
+        raise DiskUsage(field="changed", problem=f"{path} holds no object with since, now and extents")
+    extents = told.get("extents")
+    if not isinstance(extents, list):
+        raise DiskUsage(field="changed", problem=f"{path} has no list 'extents'")
+    found = sorted((_extent(path, n, one) for n, one in enumerate(extents, 1)), key=lambda e: (e.start, e.end))
+    return ChangeList(_state(path, told, "since"), _state(path, told, "now"), found, "a file")
+
+
+def _state(path: str, told: dict[str, Any], key: str) -> str:
+    name = told.get(key)
+    if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
+        raise DiskUsage(field="changed", problem=f"{path} does not name a state of the source as '{key}'")
+    return str(name)
+
+
+def _extent(path: str, number: int, told: Any) -> Extent:
+    """Raises DiskUsage where this is no extent of any disk, and says which it is."""
+    if not isinstance(told, dict):
+        raise DiskUsage(field="changed", problem=f"extent {number} in {path} is no object with start and end")
+    start, end, zero = told.get("start"), told.get("end"), told.get("zero")
+    if type(start) is not int or type(end) is not int:
+        problem = f"extent {number} in {path} needs whole numbers as 'start' and 'end'"
+    elif zero not in (None, True, False):
+        problem = f"extent {number} in {path} needs true or false as 'zero'"
+    elif start < 0:
+        problem = f"extent {number} in {path} starts before the disk, at {start}"
+    elif end < start:
+        problem = f"extent {number} in {path} ends before it starts: {start} to {end}"
+    elif end > _MOST_BYTES:
+        problem = f"extent {number} in {path} ends past the end of any disk, at {end}"
+    else:
+        return Extent(start, end, Kind.ZERO if zero else Kind.DATA)
+    raise DiskUsage(field="changed", problem=problem)
 
 
 def changes_of(

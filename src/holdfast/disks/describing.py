@@ -10,7 +10,7 @@ from holdfast.disks.intake.inspecting import inspect_file
 from holdfast.disks.model.extents import total_bytes
 from holdfast.disks.model.locator import Locator
 from holdfast.disks.opening import format_of, open_reader
-from holdfast.disks.system.files import in_use_reason, is_device
+from holdfast.disks.system.files import in_use_reason, is_device, require_disk
 
 __all__ = ["describe"]
 
@@ -22,6 +22,7 @@ def describe(disk: Locator) -> dict[str, Any]:
     if not disk.is_url:
         if not Path(disk.address).exists():
             raise DiskNotFound(kind="disk", name=disk.address)
+        require_disk(disk.address, "disk")
         declared = format_of(disk) if disk.format or not is_device(disk.address) else "raw"
         found = inspect_file(disk.address)
         facts |= {"format": declared, "bytes_say": found.format, "variant": found.variant}
@@ -30,6 +31,8 @@ def describe(disk: Locator) -> dict[str, Any]:
             if wanted != found.format:
                 refused.append(f"declared {declared}, but its bytes say {found.format}")
             refused += [f"{s.rule}: {s.problem}" for s in found.suspicions]
+            if found.unchecked:
+                facts["unchecked"] = found.unchecked
         facts["file_bytes"] = Path(disk.address).stat().st_size
         facts["allocated_bytes"] = Path(disk.address).stat().st_blocks * 512
         facts["in_use"] = in_use_reason(disk.address)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from holdfast.core.errors import Conflict, HoldfastError, InvalidInput, NotFound, Refused, Retry
 
 __all__ = [
+    "RESUMES",
+    "RESUMES_CHANGES",
     "AddressExpired",
     "ChunkSizeMismatch",
     "DiskNotFound",
@@ -13,12 +15,14 @@ __all__ = [
     "FormatMismatch",
     "HostileImage",
     "ListDamaged",
+    "ListExists",
     "ListMismatch",
     "NoSpaceLeft",
     "ReadFailed",
     "SameDisk",
     "ServerRefused",
     "SourceChanged",
+    "SystemRefused",
     "TargetHasContent",
     "TargetInUse",
     "TargetTooSmall",
@@ -27,6 +31,9 @@ __all__ = [
     "WireBroken",
     "WriteFailed",
 ]
+
+# What remedies promise of the same command. For what cannot resume cli/disk_errors.py says something else instead.
+RESUMES, RESUMES_CHANGES = "it resumes", "only what changed is copied"
 
 
 class DiskUsage(InvalidInput):
@@ -39,7 +46,7 @@ class DiskNotFound(NotFound):
     """Nothing at that path or URL."""
 
     code = "disk.not_found"
-    text = "There is no disk at {name}."
+    text = "There is no {kind} at {name}."
     remedy = "Check the path or the address."
 
 
@@ -96,7 +103,7 @@ class SourceChanged(Conflict):
 
     code, field = "disk.source_changed", "source"
     text = "{name} changed while it was read."
-    remedy = "Copy a snapshot, or stop the writer, and run the same command again: only what changed is copied."
+    remedy = f"Copy a snapshot, or stop the writer, and run the same command again: {RESUMES_CHANGES}."
 
 
 class ReadFailed(HoldfastError):
@@ -104,7 +111,7 @@ class ReadFailed(HoldfastError):
 
     code, field, retry = "disk.read_failed", "source", Retry.LATER
     text = "Reading {name} at {offset}+{size_bytes} failed: {problem}"
-    remedy = "Mend the source and run the same command again; it resumes."
+    remedy = f"Mend the source and run the same command again; {RESUMES}."
 
 
 class WriteFailed(HoldfastError):
@@ -112,7 +119,7 @@ class WriteFailed(HoldfastError):
 
     code, field, retry = "disk.write_failed", "target", Retry.LATER
     text = "Writing {name} at {offset}+{size_bytes} failed: {problem}"
-    remedy = "Mend the target and run the same command again; it resumes."
+    remedy = f"Mend the target and run the same command again; {RESUMES}."
 
 
 class NoSpaceLeft(WriteFailed):
@@ -120,7 +127,15 @@ class NoSpaceLeft(WriteFailed):
 
     code, retry = "disk.no_space", Retry.AFTER_CHANGE
     text = "There is no space left for {name} (at {offset}+{size_bytes})."
-    remedy = "Make room and run the same command again; it resumes."
+    remedy = f"Make room and run the same command again; {RESUMES}."
+
+
+class SystemRefused(HoldfastError):
+    """The operating system did not do what was asked of it: a permission, a path, a limit, a device."""
+
+    code, retry = "disk.system_refused", Retry.AFTER_CHANGE
+    text = "The system refused: {problem}"
+    remedy = "{way_out}"
 
 
 class WireBroken(HoldfastError):
@@ -128,7 +143,7 @@ class WireBroken(HoldfastError):
 
     code, retry = "disk.wire_broken", Retry.NOW
     text = "The connection to {name} broke: {problem}"
-    remedy = "Check the server, then run the same command again; it resumes."
+    remedy = f"Check the server, then run the same command again; {RESUMES}."
 
 
 class ServerRefused(HoldfastError):
@@ -144,7 +159,7 @@ class AddressExpired(HoldfastError):
 
     code, retry = "disk.address_expired", Retry.AFTER_CHANGE
     text = "The address of {name} has expired."
-    remedy = "Grant access again and run the same command with the new address; it resumes."
+    remedy = f"Grant access again and run the same command with the new address; {RESUMES}."
 
 
 class TransferDamaged(HoldfastError):
@@ -177,6 +192,14 @@ class ListMismatch(Refused):
     code, field = "disk.list_mismatch", "base"
     text = "The digest list {name} does not fit: {problem}"
     remedy = "Use the list that belongs to this target, or copy all with --digests."
+
+
+class ListExists(ListMismatch):
+    """There is a finished digest list of that name, and nobody said that it may be replaced."""
+
+    code, field = "disk.list_exists", "digests"
+    text = "The digest list {name} is complete already."
+    remedy = "Use --base LIST to go on from it, or --overwrite to make target and list anew."
 
 
 class ChunkSizeMismatch(ListMismatch):

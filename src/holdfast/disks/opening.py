@@ -49,7 +49,7 @@ def format_of(locator: Locator) -> str:
         return locator.format
     if locator.is_stream or is_device(locator.address):
         return "raw"
-    if locator.address.startswith(("nbd://", "nbd+unix://")):
+    if locator.address.startswith(("nbd:/", "nbd+unix:/")):
         return "nbd"
     if locator.is_url:
         return "page-blob" if "sig=" in locator.address and "comp=" not in locator.address else "range"

@@ -140,6 +140,54 @@ def truncated(folder: Path) -> Path:
     return path
 
 
+def l2_offset(path: Path) -> int:
+    """Of the first table of the second level."""
+    data = path.read_bytes()
+    l1 = int(struct.unpack(">Q", data[40:48])[0])
+    return int(struct.unpack(">Q", data[l1 : l1 + 8])[0]) & (1 << 63) - 1
+
+
+def poked_entry(make_entry: Callable[[Path, int], int], index: int = 1) -> Callable[[Path], Path]:
+    """An entry of the second level that is another: made from the image and the first entry."""
+
+    def make(folder: Path) -> Path:
+        path = qcow2(folder)
+        l2 = l2_offset(path)
+        first = struct.unpack(">Q", path.read_bytes()[l2 : l2 + 8])[0]
+        poke(path, l2 + 8 * index, struct.pack(">Q", make_entry(path, first)))
+        return path
+
+    return make
+
+
+def entry_on(field: int) -> Callable[[Path, int], int]:
+    """A data cluster on what the header names at `field`."""
+    return lambda path, _: 1 << 63 | struct.unpack(">Q", path.read_bytes()[field : field + 8])[0]
+
+
+def entry_on_refcounts(path: Path, _: int) -> int:
+    data = path.read_bytes()
+    table = struct.unpack(">Q", data[48:56])[0]
+    return 1 << 63 | int(struct.unpack(">Q", data[table : table + 8])[0])
+
+
+def packed_over_the_end(path: Path, _: int) -> int:
+    """Compressed data of four sectors, of which the file has one."""
+    return 1 << 62 | 3 << 54 | path.stat().st_size - 100
+
+
+def refcounts_out_of_file(folder: Path) -> Path:
+    path = qcow2(folder)
+    poke(path, struct.unpack(">Q", path.read_bytes()[48:56])[0], struct.pack(">Q", 1 << 45))
+    return path
+
+
+def zeros_in_version_2(folder: Path) -> Path:
+    path = poked_entry(lambda _, first: 1)(folder)
+    poke(path, 4, struct.pack(">I", 2))
+    return path
+
+
 def vmdk_descriptor(kind: str, extent: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         path = folder / "v.vmdk"
@@ -258,6 +306,15 @@ def vdi_bomb(folder: Path) -> Path:
     return path
 
 
+def poked_vdi_block(folder: Path) -> Path:
+    path, raw = folder / "o.vdi", folder / "o.raw"
+    raw.write_bytes(b"x" * (4 * MIB))
+    qemu_img("convert", "-f", "raw", "-O", "vdi", str(raw), str(path))
+    at = struct.unpack("<I", path.read_bytes()[340:344])[0]
+    poke(path, at + 4, struct.pack("<I", 4))
+    return path
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "backing file to a host path": (backed("{secret}"), "backing-file"),
     "backing file to the password file": (backed("/etc/passwd"), "backing-file"),
@@ -278,6 +335,19 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a disk of 8 EiB": (poked_qcow2(24, struct.pack(">Q", 1 << 63)), "torn"),
     "refcounts inside the header": (poked_qcow2(48, struct.pack(">Q", 0)), "torn"),
     "cut in half": (truncated, "torn"),
+    "data at 2^45": (poked_entry(lambda _, first: 1 << 63 | 1 << 45), "torn"),
+    "data behind the end": (poked_entry(lambda path, _: 1 << 63 | path.stat().st_size), "torn"),
+    "data between clusters": (poked_entry(lambda _, first: first + 512), "torn"),
+    "compressed data at 2^45": (poked_entry(lambda *_: 1 << 62 | 1 << 45), "torn"),
+    "compressed data that end outside": (poked_entry(packed_over_the_end), "torn"),
+    "two parts of the disk in one place": (poked_entry(lambda _, first: first), "cycle"),
+    "two parts far apart in one place": (poked_entry(lambda _, first: first, 63), "cycle"),
+    "data on the first table": (poked_entry(entry_on(40), 20), "cycle"),
+    "data on the refcount table": (poked_entry(entry_on(48), 20), "cycle"),
+    "data on a block of refcounts": (poked_entry(entry_on_refcounts, 20), "cycle"),
+    "data on their own table": (poked_entry(lambda path, _: 1 << 63 | l2_offset(path), 20), "cycle"),
+    "a block of refcounts at 2^45": (refcounts_out_of_file, "torn"),
+    "zeros that version 2 does not know": (zeros_in_version_2, "torn"),
     "encrypted": (poked_qcow2(32, struct.pack(">I", 2)), "encryption"),
     "flat descriptor": (vmdk_descriptor("monolithicFlat", 'RW 100 FLAT "{secret}" 0'), "vmdk-descriptor"),
     "device descriptor": (vmdk_descriptor("fullDevice", 'RW 100 FLAT "/dev/vda" 0'), "vmdk-descriptor"),
@@ -292,6 +362,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "vhd of two billion blocks": (dynamic_vhd(vhd_bomb), "sizes"),
     "vhdx with a parent": (vhdx_with_parent, "backing-file"),
     "vdi with a parent": (vdi_with_parent, "backing-file"),
+    "vdi block behind the end": (poked_vdi_block, "torn"),
     "vdi of four billion blocks": (vdi_bomb, "sizes"),
 }
 

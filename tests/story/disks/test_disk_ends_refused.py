@@ -15,6 +15,7 @@ from disk_pair import Pair
 
 from holdfast.disks import converting
 from holdfast.disks.converting import run_convert
+from holdfast.disks.describing import describe
 from holdfast.disks.errors import DiskNotFound, DiskUsage, HoldfastError, SameDisk, TargetInUse
 from holdfast.disks.jobs import CopyJob, diff, digest, run_copy
 from holdfast.disks.model.locator import Locator
@@ -62,6 +63,7 @@ def test_source_that_is_no_disk_is_refused(tmp_path: Path, kind: str) -> None:
         lambda: convert(path, tmp_path / "t.raw", "raw"),
         lambda: digest(disk, None),
         lambda: diff(disk, disk),
+        lambda: describe(disk),
     ):
         with pytest.raises(DiskUsage, match=f"is a {kind}"):
             act()
@@ -136,6 +138,25 @@ def test_url_is_not_taken_for_a_file_and_its_secret_not_told(tmp_path: Path, kin
         lambda: copy(pair.source, pair.target, digests=url, overwrite=True),
     ):
         with pytest.raises(DiskUsage) as raised:
+            act()
+        assert "SECRET" not in str(raised.value) + repr(vars(raised.value))
+
+
+@pytest.mark.parametrize(
+    "url", ["https:/host.invalid/x.raw?sig=SECRET", "nbd+unix:/x?tls-password=SECRET", "nbd:/?a=SECRET"]
+)
+def test_url_with_a_slash_too_few_does_not_tell_its_secret(tmp_path: Path, url: str) -> None:
+    pair = Pair(tmp_path, 13)
+
+    for act in (
+        lambda: copy(url, tmp_path / "t2.raw"),
+        lambda: copy(pair.source, url),
+        lambda: convert(url, tmp_path / "t2.raw", "raw"),
+        lambda: digest(Locator(url), None),
+        lambda: describe(Locator(url)),
+        lambda: copy(pair.source, pair.target, digests=url, overwrite=True),
+    ):
+        with pytest.raises(HoldfastError) as raised:
             act()
         assert "SECRET" not in str(raised.value) + repr(vars(raised.value))
 
@@ -245,6 +266,17 @@ def piped(tmp_path: Path) -> Iterator[Callable[[bytes], None]]:
     yield put
     os.dup2(kept, 0)
     os.close(kept)
+
+
+@pytest.mark.parametrize("kind", ["vdi", "vhdx", "vhd"])
+def test_disk_of_no_bytes_is_refused_where_no_image_can_hold_it(tmp_path: Path, kind: str) -> None:
+    empty = tmp_path / "empty.raw"
+    empty.touch()
+
+    with pytest.raises(DiskUsage, match="0 bytes"):
+        convert(empty, tmp_path / "x", kind)
+
+    assert list(tmp_path.iterdir()) == [empty]
 
 
 def test_growth_of_a_copy_into_a_vhd_is_said(tmp_path: Path) -> None:

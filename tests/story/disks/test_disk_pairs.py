@@ -122,12 +122,12 @@ def served(path: Path) -> Iterator[str]:
 
         def do_GET(self) -> None:
             first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
-            self._begin(206, last + 1 - first)
+            self._begin(206, last + 1 - first, ("Content-Range", f"bytes {first}-{last}/{len(content)}"))
             self.wfile.write(content[first : last + 1])
 
-        def _begin(self, status: int, size: int) -> None:
+        def _begin(self, status: int, size: int, *more: tuple[str, str]) -> None:
             self.send_response(status)
-            for name, value in (("Content-Length", str(size)), ("ETag", '"1"'), ("Accept-Ranges", "bytes")):
+            for name, value in (("Content-Length", str(size)), ("ETag", '"1"'), ("Accept-Ranges", "bytes"), *more):
                 self.send_header(name, value)
             self.end_headers()
 

@@ -222,6 +222,7 @@ class Ranges(BaseHTTPRequestHandler):
         type(self).count += 1
         body = self.content[first : last + 1]
         self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(self.content)}")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.cut_every and self.count % self.cut_every == 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 from holdfast.disks.digests.listfile import LIST_MAGIC, SLOTS
 from holdfast.disks.errors import DiskUsage
 from holdfast.disks.model.chunks import PAGE_BYTES
-from holdfast.disks.model.locator import shown
+from holdfast.disks.model.locator import Locator, shown
 from holdfast.disks.system.files import require_folder, same_file
 from holdfast.disks.system.holes import holds_data
 
@@ -33,7 +33,7 @@ def require_own_files(path: str, disks: Iterable[str], field: str) -> str:
 
     `disks`: files that are read or written. Raises DiskUsage, DiskNotFound.
     """
-    if "://" in path:
+    if Locator(path).is_url:
         raise DiskUsage(field=field, problem=f"a list is a file, and {shown(path)} is a URL")
     require_folder(path)
     if Path(path).is_symlink():

@@ -26,12 +26,16 @@ class Suspicion:
 
 @dataclass
 class ImageFacts:
-    """`format`: what the bytes say. `size_bytes`: of the virtual disk. `suspicions`: empty if it may be opened."""
+    """`format`: what the bytes say. `size_bytes`: of the virtual disk. `suspicions`: empty if it may be opened.
+
+    `unchecked`: what was not looked at because it would have cost too much, in sentences.
+    """
 
     format: str
     size_bytes: int = 0
     variant: str | None = None
     suspicions: list[Suspicion] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
 
     def suspect(self, rule: str, problem: str) -> None:
         self.suspicions.append(Suspicion(rule, problem))

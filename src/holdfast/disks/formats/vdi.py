@@ -30,15 +30,25 @@ def inspect(source: Source) -> ImageFacts | None:
         facts.suspect("sizes", f"{blocks} blocks of {block} bytes for a disk of {size}")
         return facts
     table = source.at(blocks_at, blocks * 4)
-    if len(table) < blocks * 4 or data_at > max(source.size_bytes, data_at if not size else 0) + MIB:
+    if len(table) < blocks * 4:
         facts.suspect("torn", "its block table ends past the file")
         return facts
+    _check_blocks(table, (size, block, data_at), source.size_bytes, facts)
+    return facts
+
+
+def _check_blocks(table: bytes, layout: tuple[int, int, int], file_bytes: int, facts: ImageFacts) -> None:
+    """Each block in a place of its own, and in the file as far as the disk reaches into it."""
+    size, block, data_at = layout
     seen = set()
-    for (entry,) in struct.iter_unpack("<I", table):
+    for number, (entry,) in enumerate(struct.iter_unpack("<I", table)):
         if entry >= _UNALLOCATED:
             continue
-        if entry in seen or data_at + entry * block >= source.size_bytes:
-            facts.suspect("cycle", f"block {entry} lies outside the file or is used twice")
-            return facts
+        if entry in seen:
+            facts.suspect("cycle", f"block {entry} is used twice")
+            return
         seen.add(entry)
-    return facts
+        needed = max(0, min(block, size - number * block))
+        if needed and data_at + entry * block + needed > file_bytes:
+            facts.suspect("torn", f"block {entry} lies past the file's end at {file_bytes}")
+            return

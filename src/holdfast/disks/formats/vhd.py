@@ -111,11 +111,22 @@ def _inspect_dynamic(source: Source, footer: bytes, facts: ImageFacts) -> None:
     if len(bat) < entries * 4:
         facts.suspect("torn", "its block table ends past the file")
         return
+    _check_blocks(bat, block, source.size_bytes - FOOTER_BYTES, facts)
+
+
+def _check_blocks(bat: bytes, block: int, data_end: int, facts: ImageFacts) -> None:
+    """Each block in a place of its own, in the file as far as the disk reaches into it. A bitmap of sectors, itself
+    of whole sectors, lies before it."""
+    bitmap = -(-block // 512 // 8 // 512) * 512
     seen = set()
-    for (sector,) in struct.iter_unpack(">I", bat):
+    for number, (sector,) in enumerate(struct.iter_unpack(">I", bat)):
         if sector == 0xFFFFFFFF:
             continue
-        if sector * 512 >= source.size_bytes or sector in seen:
-            facts.suspect("cycle", f"a block at sector {sector} lies outside the file or is used twice")
+        if sector in seen:
+            facts.suspect("cycle", f"two blocks lie at sector {sector}")
             return
         seen.add(sector)
+        needed = max(0, min(block, facts.size_bytes - number * block))
+        if needed and sector * 512 + bitmap + needed > data_end:
+            facts.suspect("torn", f"the block at sector {sector} lies past the end of the data at {data_end}")
+            return

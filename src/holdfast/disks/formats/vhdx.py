@@ -1,4 +1,5 @@
-"""VHDX as inspection reads it: region table and metadata, far enough to find a parent, the size, a pending log.
+"""VHDX as inspection reads it: region table, metadata and block table, far enough to find a parent, the size, a
+pending log, and blocks that the file has lost.
 
 Layout: [MS-VHDX].
 """
@@ -6,7 +7,9 @@ Layout: [MS-VHDX].
 from __future__ import annotations
 
 import struct
+import sys
 import uuid
+from array import array
 
 from holdfast.core.units import KIB, MIB
 from holdfast.disks.formats.facts import ImageFacts, Source
@@ -20,7 +23,10 @@ _BAT_REGION = uuid.UUID("2DC27766-F623-4200-9D64-115E9BFD4A08").bytes_le
 _FILE_PARAMETERS = uuid.UUID("CAA16737-FA36-4D43-B3B6-33F0AA44E76B").bytes_le
 _DISK_SIZE = uuid.UUID("2FA54224-CD1B-4876-B211-5DBED83BF4B8").bytes_le
 _PARENT_LOCATOR = uuid.UUID("A8D35F2D-B30B-454D-ABF7-D3D84834AB0C").bytes_le
+_SECTOR_SIZE = uuid.UUID("8141BF1D-A96F-4709-BA47-F233A8FAAB5F").bytes_le
 _HAS_PARENT = 2
+_PRESENT = (6, 7)  # states of a block that has its place: wholly, partially
+_STATE_BITS, _PLACE_BITS = 7, ~(MIB - 1)  # of an entry of the block table
 
 
 def inspect(source: Source) -> ImageFacts | None:
@@ -36,7 +42,9 @@ def inspect(source: Source) -> ImageFacts | None:
         if offset < MIB or offset + size > source.size_bytes + MIB:
             facts.suspect("torn", f"a region at {offset} lies outside the file")
             return facts
-    _inspect_metadata(source, regions[_METADATA_REGION][0], facts)
+    block, sector = _inspect_metadata(source, regions[_METADATA_REGION][0], facts)
+    if not facts.suspicions:
+        _check_blocks(source, regions[_BAT_REGION], (block, sector), facts)
     return facts
 
 
@@ -68,11 +76,13 @@ def _check_log(source: Source, facts: ImageFacts) -> None:
         facts.suspect(UNCLOSED, "it was not closed: its log waits to be replayed")
 
 
-def _inspect_metadata(source: Source, at: int, facts: ImageFacts) -> None:
+def _inspect_metadata(source: Source, at: int, facts: ImageFacts) -> tuple[int, int]:
+    """Bytes of a block and of a logical sector; 0 where it does not say."""
+    block = sector = 0
     raw = source.at(at, 64 * KIB)
     if raw[:8] != b"metadata":
         facts.suspect("torn", "its metadata table is missing")
-        return
+        return block, sector
     (count,) = struct.unpack("<H", raw[10:12])
     for n in range(min(count, 2047)):
         entry = raw[32 + n * 32 : 64 + n * 32]
@@ -89,5 +99,33 @@ def _inspect_metadata(source: Source, at: int, facts: ImageFacts) -> None:
                 facts.suspect("sizes", f"blocks of {block} bytes")
         elif entry[:16] == _DISK_SIZE and size >= 8:
             (facts.size_bytes,) = struct.unpack("<Q", source.at(at + offset, 8))
+        elif entry[:16] == _SECTOR_SIZE and size >= 4:
+            (sector,) = struct.unpack("<I", source.at(at + offset, 4))
     if not facts.size_bytes:
         facts.suspect("torn", "it does not say its size")
+    return block, sector
+
+
+def _check_blocks(source: Source, region: tuple[int, int], sizes: tuple[int, int], facts: ImageFacts) -> None:
+    """What the disk holds of each block must lie in the file. Every so many entries one of a bitmap stands between."""
+    block, sector = sizes
+    if not block or sector not in (512, 4096):
+        facts.suspect("sizes", f"blocks of {block} bytes, sectors of {sector}")
+        return
+    blocks = -(-facts.size_bytes // block)
+    per_bitmap = (1 << 23) * sector // block
+    entries = blocks + (blocks - 1) // per_bitmap
+    table = array("Q", source.at(region[0], min(entries * 8, region[1] // 8 * 8)))
+    if sys.byteorder == "big":
+        table.byteswap()
+    if len(table) < entries:
+        facts.suspect("torn", "its block table is too short for the disk")
+        return
+    del table[per_bitmap :: per_bitmap + 1]
+    for number, entry in enumerate(table):
+        if entry & _STATE_BITS not in _PRESENT:
+            continue
+        place, needed = entry & _PLACE_BITS, min(block, facts.size_bytes - number * block)
+        if place + needed > source.size_bytes:
+            facts.suspect("torn", f"the block at {place} ends past the file's end at {source.size_bytes}")
+            return

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from holdfast.disks.errors import ServerRefused, TransferDamaged, WireBroken
+from holdfast.disks.formats.vhd import FOOTER_BYTES
 from holdfast.disks.http.client import Answer, HttpClient
 from holdfast.disks.http.guards import CRC64, MD5, Guard, guard_of, use_md5
+from holdfast.disks.http.told import size_told
 from holdfast.disks.model.extents import Extent, Kind
 
 __all__ = ["RANGE_BYTES", "BlobFacts", "PageBlob"]
@@ -44,10 +46,12 @@ class PageBlob:
 
     def facts(self) -> BlobFacts:
         head = self._client.request("HEAD", headers={"x-ms-version": _VERSION}, gated=False).headers
-        return BlobFacts(int(head.get("content-length", "0")), head.get("x-ms-blob-type", ""), head.get("etag", ""))
+        size_bytes = size_told(self.name, head, beside=FOOTER_BYTES)
+        return BlobFacts(size_bytes, head.get("x-ms-blob-type", ""), head.get("etag", ""))
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        """At most 4 MiB, and only with a guard that agrees. Raises WireBroken where the service gives none."""
+        """At most 4 MiB, and only with a guard that agrees. Raises WireBroken where the service gives none, and
+        ServerRefused where it serves another range."""
 
         def ask(guard: Guard) -> Answer:
             headers = {

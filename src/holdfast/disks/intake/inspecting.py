@@ -6,14 +6,15 @@ import os
 
 from holdfast.core.units import MIB, TIB
 from holdfast.disks.errors import FormatMismatch, HostileImage
-from holdfast.disks.formats import qcow2_header, vdi, vhd, vhdx, vmdk_header
+from holdfast.disks.formats import qcow2_inspection, vdi, vhd, vhdx, vmdk_header
 from holdfast.disks.formats.facts import ImageFacts
 from holdfast.disks.system.files import opened, size_of
 
-__all__ = ["FileBytes", "inspect_file", "require_safe"]
+__all__ = ["MOST_BYTES", "FileBytes", "inspect_file", "require_safe"]
 
-_MOST_BYTES = 64 * TIB  # VHDX's limit; the largest cloud disks have 64 TiB
-_INSPECTORS = (qcow2_header.inspect, vhdx.inspect, vmdk_header.inspect, vdi.inspect, vhd.inspect)
+MOST_BYTES = 64 * TIB  # VHDX's limit; the largest cloud disks have 64 TiB
+_MAY_BE_EMPTY = ("qcow2",)  # others say 0 where they say nothing, or follow a descriptor then
+_INSPECTORS = (qcow2_inspection.inspect, vhdx.inspect, vmdk_header.inspect, vdi.inspect, vhd.inspect)
 
 
 class FileBytes:
@@ -39,7 +40,7 @@ def inspect_file(path: str) -> ImageFacts:
         for inspect in _INSPECTORS:
             facts = inspect(source)
             if facts is not None:
-                if facts.size_bytes > _MOST_BYTES or facts.size_bytes <= 0:
+                if facts.size_bytes > MOST_BYTES or (not facts.size_bytes and facts.format not in _MAY_BE_EMPTY):
                     facts.suspect("sizes", f"a disk of {facts.size_bytes} bytes")
                 return facts
         return ImageFacts("raw", source.size_bytes)

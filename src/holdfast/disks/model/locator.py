@@ -7,26 +7,67 @@ The address is a secret (a SAS URL opens the disk to whoever has it), so it neve
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
+
+from holdfast.disks.errors import DiskUsage
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Locator", "shown"]
+__all__ = ["Locator", "asciied_host", "shown", "visible"]
+
+_SCHEMES = ("http:/", "https:/", "nbd:/", "nbd+unix:/")  # a slash too few is a slip of the pen: no less a secret
+
+
+def _is_url(address: str) -> bool:
+    return "://" in address or address.lower().startswith(_SCHEMES)
 
 
 def shown(address: str) -> str:
-    """The address without its query and password: safe to print."""
-    if "://" not in address:
+    """The address without its secrets, safe to print: no user, no password, no query (of NBD the socket stays) and no
+    `;` parameters of an http(s) path. Never raises. An address has one name for ever: digest lists are bound to it.
+    """
+    if not _is_url(address):
         return address
     from urllib.parse import urlsplit, urlunsplit
 
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return visible(_shown_anyhow(address))
     host = parts.hostname or ""
-    if parts.port:
-        host = f"{host}:{parts.port}"
-    query = "" if parts.scheme in ("http", "https") else parts.query
-    return urlunsplit((parts.scheme, host, parts.path, query, ""))
+    if port:
+        host = f"{host}:{port}"
+    path, query = parts.path, ""
+    if parts.scheme in ("nbd", "nbd+unix"):
+        query = "&".join(part for part in parts.query.split("&") if part.startswith("socket="))
+    else:
+        path = path.partition(";")[0]
+    return visible(urlunsplit((parts.scheme, host, path, query, "")))
+
+
+def _shown_anyhow(address: str) -> str:
+    """Of an address that cannot be taken apart: what stands before any query and behind any password."""
+    scheme, colon, rest = address.partition("://")
+    rest = re.split(r"[?#;]", rest)[0].rpartition("@")[2]
+    host, slash, path = rest.partition("/")
+    host = re.sub(r":(?!\d{1,5}$)[^:\]]*$", "", host)  # no port: perhaps the beginning of a password
+    return re.split(r"[?#;]", scheme)[0] + colon + host + slash + path
+
+
+def visible(text: str) -> str:
+    """Text without what a terminal would obey or cannot print: such characters are shown as `?`."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def asciied_host(host: str, name: str) -> str:
+    """A host's name as it is asked for, non-ASCII ones encoded. Raises DiskUsage where no host can be called so."""
+    try:
+        return host if ":" in host else host.encode("idna").decode()
+    except UnicodeError as exc:
+        raise DiskUsage(field="address", problem=f"{name} names a host that there cannot be") from exc
 
 
 class Locator:
@@ -69,7 +110,7 @@ class Locator:
 
     @property
     def is_url(self) -> bool:
-        return "://" in self.address
+        return _is_url(self.address)
 
     @property
     def is_stream(self) -> bool:

@@ -8,7 +8,17 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from holdfast.disks.errors import DiskNotFound, NoSpaceLeft, ReadFailed, ServerRefused, WireBroken, WriteFailed
+from holdfast.disks.errors import (
+    DiskNotFound,
+    HostileImage,
+    NoSpaceLeft,
+    ReadFailed,
+    ServerRefused,
+    WireBroken,
+    WriteFailed,
+)
+from holdfast.disks.intake.inspecting import MOST_BYTES
+from holdfast.disks.model.locator import visible
 from holdfast.disks.nbd import wire
 from holdfast.disks.nbd.wire import NbdAddress
 
@@ -22,6 +32,7 @@ _DEPTH_BYTES = 32 * 1024 * 1024
 _READ_BYTES = 512 * 1024
 _SOCKET_BUFFER = 1 << 20
 _SCRATCH_BYTES = 64 * 1024
+_WORDS = 300  # characters of a refusal that are shown
 
 
 @dataclass(frozen=True)
@@ -184,23 +195,34 @@ class Connection:
             asked = struct.pack(">I", len(export)) + export + struct.pack(">I", len(contexts)) + queries
             for kind, payload in self._option(wire.OPT_SET_META_CONTEXT, asked):
                 if kind == wire.REP_META_CONTEXT:
-                    self.contexts[payload[4:].decode()] = int.from_bytes(payload[:4], "big")
+                    self.contexts[payload[4:].decode(errors="replace")] = int.from_bytes(payload[:4], "big")
         size, export_flags, blocks = -1, 0, (1, 4096, 32 * 1024 * 1024)
         go = struct.pack(">I", len(export)) + export + struct.pack(">HH", 1, wire.INFO_BLOCK_SIZE)
         for kind, payload in self._option(wire.OPT_GO, go):
             if kind & wire.REP_ERROR_BIT:
-                if kind == wire.REP_ERR_UNKNOWN:
-                    raise DiskNotFound(kind="NBD export", name=self.name)
-                raise ServerRefused(name=self.name, status=kind & 0xFF, problem=payload.decode(errors="replace"))
+                raise self._refusal(kind, payload)
             if kind == wire.REP_INFO and len(payload) >= 2:
                 told = int.from_bytes(payload[:2], "big")
-                if told == wire.INFO_EXPORT:
+                if told == wire.INFO_EXPORT and len(payload) >= 12:
                     size, export_flags = struct.unpack(">QH", payload[2:12])
-                elif told == wire.INFO_BLOCK_SIZE:
+                elif told == wire.INFO_BLOCK_SIZE and len(payload) >= 14:
                     blocks = struct.unpack(">III", payload[2:14])
         if size < 0:
             raise self._torn("it did not tell the export's size")
+        if not blocks[2]:
+            raise self._torn("it takes no block of any size")
+        if size > MOST_BYTES:  # asking for the holes of 8 EiB takes minutes, reading them years
+            raise HostileImage(name=self.name, rule="sizes", problem=f"a disk of {size} bytes", field="address")
         return ExportFacts(size, export_flags, blocks[0], min(blocks[2], 32 * 1024 * 1024), structured)
+
+    def _refusal(self, kind: int, payload: bytes) -> Exception:
+        """The error that an error answer to the last option is."""
+        if kind == wire.REP_ERR_UNKNOWN:
+            return DiskNotFound(kind="NBD export", name=self.name)
+        said = visible(payload.decode(errors="replace").strip())[:_WORDS]
+        means = wire.REFUSALS.get(kind, "")
+        problem = f"{means} ({said})" if means and said else means or said or "no words"
+        return ServerRefused(name=self.name, status=kind & 0xFF, problem=problem)
 
     def _option(self, option: int, payload: bytes) -> Iterator[tuple[int, bytes]]:
         """Send an option; the answers up to and including the last. An error answer is given, not raised."""
@@ -426,7 +448,7 @@ class Connection:
         """Note the first error at its request, and that of a write for good."""
         if request.error is not None:
             return
-        problem = f"{wire.ERRNO_NAMES.get(code, code)} {words}".strip()
+        problem = f"{wire.ERRNO_NAMES.get(code, code)} {visible(words)[:_WORDS]}".strip()
         about = {"name": self.name, "offset": request.offset, "size_bytes": request.size}
         request.code = code
         if request.command in (wire.CMD_READ, wire.CMD_BLOCK_STATUS):

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.core.errors import HoldfastError
 from holdfast.core.units import GIB, MIB
-from holdfast.disks.errors import ReadFailed, ToolMissing
+from holdfast.disks.errors import HostileImage, NoSpaceLeft, ReadFailed, TargetInUse, ToolMissing, WriteFailed
 from holdfast.disks.intake import cage
+from holdfast.disks.intake.server_folders import make_server_folder
 
 __all__ = ["QEMU_DRIVERS", "ImageServer", "create_image", "tool"]
 
 QEMU_DRIVERS = {"raw": "raw", "qcow2": "qcow2", "vhd": "vpc", "vhdx": "vhdx", "vmdk": "vmdk", "vdi": "vdi"}
+_OPENING = "Failed to blk_new_open"  # what qemu-nbd says before QEMU's reason not to open an image
+# Reasons that say something of the machine or of who asks, not of the image.
+_NOT_THE_IMAGE = (
+    "Cannot allocate memory",
+    "Input/output error",
+    "No such file or directory",
+    "Permission denied",
+    "Too many open files",
+    "Unknown driver",
+)
 _START_S = 20.0  # a loaded machine needs seconds to start a child; a hung one is told from it by this
 
 
@@ -43,6 +55,9 @@ class ImageServer:
 
     `backing`: the layers under a qcow2, top first, as (path, format), found and inspected by the caller. Without them
     QEMU is told that there are none, whatever the image says.
+
+    Raises HostileImage with the rule `qemu-refused` where QEMU will not open a source, TargetInUse where it is locked,
+    ReadFailed, or WriteFailed for a target, where the server does not start.
     """
 
     def __init__(
@@ -55,7 +70,9 @@ class ImageServer:
         size_bytes: int = 0,
         backing: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self._folder = tempfile.mkdtemp(prefix="holdfast-nbd-")
+        program = tool("qemu-nbd", f"{format_} images")
+        self._writable = writable
+        self._folder = make_server_folder()
         self.socket_path = str(Path(self._folder) / "s")
         real = str(Path(path).resolve())
         layers = [(real, format_), *((str(Path(name).resolve()), kind) for name, kind in backing)]
@@ -65,7 +82,7 @@ class ImageServer:
             if kind == "qcow2":
                 node["backing"] = below
         command = [
-            tool("qemu-nbd", f"{format_} images"),
+            program,
             "--persistent",
             f"--shared={lanes}",
             f"--socket={self.socket_path}",
@@ -102,13 +119,26 @@ class ImageServer:
         return f"nbd+unix:///?socket={self.socket_path}"
 
     def _wait_until_it_greets(self, path: str) -> None:
-        """Raises ReadFailed with the server's own words if it ends or does not answer in time."""
+        """Raises what the server's own words mean if it ends or does not answer in time."""
         deadline = time.monotonic() + _START_S
         while not self._greets():
             if self._child.poll() is not None or time.monotonic() > deadline:
-                words = self._errors.read_text(errors="replace").strip()[-500:]
-                raise ReadFailed(name=path, offset=0, size_bytes=0, problem=f"qemu-nbd: {words or 'did not start'}")
+                raise self._failure(path)
             time.sleep(0.002)
+
+    def _failure(self, path: str) -> HoldfastError:
+        """An image that QEMU looked at and refused is told from a server that crashed, or never came to look at it."""
+        words = self._errors.read_text(errors="replace")
+        problem = _plain_words(words)
+        refused = self._child.returncode == 1 and _OPENING in words
+        if refused and " lock" in problem and "another process" in problem:
+            return TargetInUse(name=path, problem=problem, field="target" if self._writable else "source")
+        if self._writable:
+            return WriteFailed(name=path, offset=0, size_bytes=0, problem=f"qemu-nbd: {problem}")
+        if not refused or any(reason in problem for reason in _NOT_THE_IMAGE):
+            return ReadFailed(name=path, offset=0, size_bytes=0, problem=f"qemu-nbd: {problem}")
+        suspicion = {"rule": "qemu-refused", "problem": problem}
+        return HostileImage(name=path, **suspicion, suspicions=[suspicion])
 
     def _greets(self) -> bool:
         """The socket listens before the image is open; only the greeting says that the server can serve."""
@@ -132,10 +162,40 @@ class ImageServer:
 
 
 def create_image(path: str, format_: str, size_bytes: int, options: str = "") -> None:
-    """An empty image. Raises ToolMissing, or ReadFailed with the tool's words."""
+    """An empty image. Raises ToolMissing, or WriteFailed with the tool's words.
+
+    The tool gets the whole path: a name alone may look to it like an option or a protocol (`-x.vdi`, `a:b.vdi`).
+    """
     command = [tool("qemu-img", f"{format_} images"), "create", "-q", "-f", QEMU_DRIVERS[format_]]
     if options:
         command += ["-o", options]
-    done = subprocess.run([*command, path, str(size_bytes)], capture_output=True, text=True, check=False)
+    whole = str(Path(path).absolute())
+    done = subprocess.run([*command, whole, str(size_bytes)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ReadFailed(name=path, offset=0, size_bytes=0, problem=done.stderr.strip()[-500:])
+        if os.strerror(errno.ENOSPC) in done.stderr:
+            raise NoSpaceLeft(name=path, offset=0, size_bytes=size_bytes)
+        problem = _plain_words(done.stderr)
+        raise WriteFailed(name=path, offset=0, size_bytes=size_bytes, problem=f"qemu-img: {problem}")
+
+
+def _plain_words(words: str) -> str:
+    """What a tool of QEMU's said, without its own name and the JSON by which we named the image."""
+    told = []
+    for line in words.strip()[-4000:].splitlines():
+        while line.startswith(("qemu-nbd: ", "qemu-img: ")):
+            line = line.partition(": ")[2]
+        told.append(_without_json(line).removeprefix(f"{_OPENING}: "))
+    return "; ".join(told)[-500:] or "did not start"
+
+
+def _without_json(line: str) -> str:
+    """Each `'json:{…}'`, with the quotes around it and the space before, is taken out."""
+    at = line.find("json:{")
+    while at >= 0:
+        try:
+            _, end = json.JSONDecoder().raw_decode(line, at + len("json:"))
+        except ValueError:
+            return line[:at].rstrip(" '\"")
+        line = line[:at].rstrip(" '\"") + line[end:].lstrip("'\"")
+        at = line.find("json:{")
+    return line

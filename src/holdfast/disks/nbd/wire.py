@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from holdfast.disks.errors import DiskUsage
+from holdfast.disks.model.locator import asciied_host, shown
 
 __all__ = ["NbdAddress", "parse_address"]
 
@@ -17,7 +18,18 @@ FLAG_FIXED_NEWSTYLE, FLAG_NO_ZEROES = 1, 2
 
 OPT_ABORT, OPT_GO, OPT_STRUCTURED_REPLY, OPT_SET_META_CONTEXT = 2, 7, 8, 10
 REP_ACK, REP_INFO, REP_META_CONTEXT, REP_ERROR_BIT = 1, 3, 4, 1 << 31
-REP_ERR_UNKNOWN = REP_ERROR_BIT + 6
+REP_ERR_TLS_REQD, REP_ERR_UNKNOWN = REP_ERROR_BIT + 5, REP_ERROR_BIT + 6
+# What an error answer to an option means, for servers that say nothing beside it.
+REFUSALS = {
+    REP_ERROR_BIT + 1: "it does not know how to open an export (it is too old)",
+    REP_ERROR_BIT + 2: "its policy forbids it",
+    REP_ERROR_BIT + 3: "it takes the request for malformed",
+    REP_ERROR_BIT + 4: "its platform does not support it",
+    REP_ERR_TLS_REQD: "it requires TLS, which is not spoken here; let it listen on a unix socket, or behind a tunnel",
+    REP_ERROR_BIT + 7: "it is shutting down",
+    REP_ERROR_BIT + 8: "it demands that block sizes are obeyed",
+    REP_ERROR_BIT + 9: "it takes the request for too long",
+}
 INFO_EXPORT, INFO_BLOCK_SIZE = 0, 3
 
 # transmission flags of an export
@@ -53,14 +65,26 @@ class NbdAddress:
 
 
 def parse_address(url: str) -> NbdAddress:
-    """`nbd://HOST[:PORT]/EXPORT` or `nbd+unix:///EXPORT?socket=PATH`. Raises DiskUsage."""
-    parts = urlsplit(url)
-    export = unquote(parts.path.removeprefix("/"))
+    """`nbd://HOST[:PORT]/EXPORT` or `nbd+unix:///EXPORT?socket=PATH`. Raises DiskUsage, without any secret."""
+    name = shown(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        export = unquote(parts.path.removeprefix("/"))
+        export.encode()
+    except ValueError as exc:
+        raise _refused(f"{name} is no well-formed URL: look at its host, port and export") from exc
     if parts.scheme == "nbd+unix":
         paths = parse_qs(parts.query).get("socket")
         if not paths:
-            raise DiskUsage(field="address", problem=f"{url} names no socket; write nbd+unix:///EXPORT?socket=PATH")
+            raise _refused(f"{name} names no socket; write nbd+unix:///EXPORT?socket=PATH")
         return NbdAddress(export, socket_path=paths[0])
-    if parts.scheme != "nbd" or not parts.hostname:
-        raise DiskUsage(field="address", problem=f"{url} is not an NBD address")
-    return NbdAddress(export, host=parts.hostname, port=parts.port or 10809)
+    if parts.scheme in ("nbds", "nbds+unix"):
+        raise _refused(f"{name} asks for TLS, which is not spoken here")
+    if parts.scheme != "nbd" or not parts.hostname or port == 0:
+        raise _refused(f"{name} is not an NBD address")
+    return NbdAddress(export, host=asciied_host(parts.hostname, name), port=port or 10809)
+
+
+def _refused(problem: str) -> DiskUsage:
+    return DiskUsage(field="address", problem=problem)

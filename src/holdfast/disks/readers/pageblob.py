@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast.disks.errors import FormatMismatch
 from holdfast.disks.formats.vhd import FOOTER_BYTES
+from holdfast.disks.http.address import http_address
 from holdfast.disks.http.client import HttpClient, Renew
 from holdfast.disks.http.pageblob import RANGE_BYTES, PageBlob
 from holdfast.disks.model.extents import Extent, Kind
@@ -72,7 +73,7 @@ class PageBlobReader:
         finally:
             client.close()
         since = previous.chain or chain_of(older.etag, older.size_bytes)
-        listed = self._blob.page_ranges(0, self._blob_bytes, previous=previous.address)
+        listed = self._blob.page_ranges(0, self._blob_bytes, previous=http_address(previous).url)
         extents = [Extent(e.start, min(e.end, self.size_bytes), e.kind) for e in listed if e.start < self.size_bytes]
         return ChangeList(since, self.chain, extents, "page-range difference")
 

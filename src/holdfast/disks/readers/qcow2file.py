@@ -1,7 +1,7 @@
 """A plain local qcow2, read by the host offsets of its clusters: no server between us and the file.
 
-Only for images that inspection accepted and whose every data cluster lies in the file, uncompressed and used once;
-writers are locked out while we read. All others are read through a caged qemu-nbd.
+Only for images that inspection accepted and whose every data cluster lies whole in the file, uncompressed and used
+once; writers are locked out while we read. All others are read through a caged qemu-nbd.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from holdfast.disks.intake.inspecting import FileBytes
 from holdfast.disks.model.extents import Extent
 from holdfast.disks.readers.protocol import SourceTraits
 from holdfast.disks.readers.rawfile import RawFileReader
-from holdfast.disks.system.files import identity_of, lock_for_reading, opened
+from holdfast.disks.system.files import identity_of, lock_for_reading, opened, size_of
 from holdfast.disks.system.holes import hole_map
 
 __all__ = ["Qcow2FileReader", "open_plain_qcow2"]
 
 
 class Qcow2FileReader:
-    """Guest offsets are looked up in runs held for the 512 MiB around the last question."""
+    """Guest offsets are looked up in runs held for the 512 MiB around the last question.
+
+    Every data cluster was in the file when it was opened; one that no longer is raises ReadFailed.
+    """
 
     def __init__(self, path: str, fd: int, source: FileBytes, mapping: Qcow2Map, size_bytes: int) -> None:
         self._fd, self._source, self._map = fd, source, mapping
@@ -37,7 +40,11 @@ class Qcow2FileReader:
     def extents(self, start: int, end: int) -> Iterator[Extent]:
         for extent, host in self._map.runs(start, min(end, self.size_bytes)):
             stop = min(extent.end, self.size_bytes)
-            for part in hole_map(self._fd, host, host + stop - extent.start):  # a preallocated cluster may be a hole
+            host_end = host + stop - extent.start
+            if host_end > size_of(self._fd):  # cut since it was opened: past the end is no hole, reading it must fail
+                yield Extent(extent.start, stop)
+                continue
+            for part in hole_map(self._fd, host, host_end):  # a preallocated cluster may be a hole
                 yield Extent(extent.start + part.start - host, extent.start + part.end - host)
 
     def _runs(self, span: int) -> tuple[list[int], list[tuple[Extent, int]]]:
@@ -56,15 +63,7 @@ class Qcow2FileReader:
             if host is None:
                 part[:] = bytes(len(part))
             else:
-                self._read_host(host, part)
-
-    def _read_host(self, host: int, part: memoryview) -> None:
-        """The last cluster of the file may be cut short: what is missing reads zeros."""
-        present = max(0, min(len(part), self._source.size_bytes - host))
-        if present:
-            self._raw.read_into(host, part[:present])
-        if present < len(part):
-            part[present:] = bytes(len(part) - present)
+                self._raw.read_into(host, part)
 
     def _parts(self, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:
         """[start, end) cut into (from, to, host offset or None for zeros)."""

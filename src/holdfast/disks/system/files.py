@@ -8,6 +8,7 @@ import fcntl
 import os
 import stat
 import struct
+import time
 from pathlib import Path
 
 from holdfast.disks.errors import DiskNotFound, DiskUsage, TargetInUse
@@ -29,6 +30,7 @@ __all__ = [
     "sync_folder",
 ]
 
+_DYING_S = 0.5
 _BLKGETSIZE64 = 0x80081272
 _OFD_GETLK, _OFD_SETLK = 36, 37
 # QEMU's image locking (block/file-posix.c): byte 100+n is locked by whoever uses permission n, byte 200+n by whoever
@@ -138,14 +140,24 @@ def lock_for_reading(fd: int, name: str) -> None:
 
 
 def flock(fd: int, name: str, problem: str = "another copy writes to it") -> None:
-    """Our own lock. Raises TargetInUse. Where the file system knows no locks, nothing is promised and nothing fails."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        raise TargetInUse(name=name, problem=problem) from exc
-    except OSError as exc:
-        if exc.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
-            raise
+    """Our own lock. Raises TargetInUse. Where the file system knows no locks, nothing is promised and nothing fails.
+
+    A run that was killed a moment ago may still hold it: its helpers die after it.
+    """
+    until = time.monotonic() + _DYING_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            if time.monotonic() > until:
+                raise TargetInUse(name=name, problem=problem) from exc
+            time.sleep(0.01)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                raise
+            return
+        else:
+            return
 
 
 def lock_for_writing(fd: int, name: str) -> None:

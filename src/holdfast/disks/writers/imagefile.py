@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from holdfast.disks.errors import DiskUsage
 from holdfast.disks.formats.vhd import rounded_size
 from holdfast.disks.intake.inspecting import require_safe
 from holdfast.disks.nbd.servers import ImageServer, create_image
@@ -22,6 +23,8 @@ def open_image_file(path: str, kind: str, size_bytes: int, *, fresh: bool, final
 
     Raises TargetInUse, FormatMismatch, HostileImage, ToolMissing …
     """
+    if size_bytes == 0 and kind != "qcow2":
+        raise DiskUsage(field="source", problem=f"it has 0 bytes, which no {kind} can hold; qcow2 and raw can")
     # our own lock alone: QEMU takes its own when its server opens the file
     fd = claim_anew(path, flock) if fresh else claim(path, flock)
     try:

@@ -217,6 +217,9 @@ class Qcow2FileWriter:
             os.fdatasync(self._fd)
             with self._lock:
                 self._write_refcounts()
+                size = -(-self._end // CLUSTER_BYTES) * CLUSTER_BYTES  # no table names what the file does not have
+                if os.fstat(self._fd).st_size < size:
+                    os.ftruncate(self._fd, size)
                 os.fdatasync(self._fd)
                 for number in self._dirty_l2:
                     self._put(self._l1[number] & ~(1 << 63), layout.swapped(self._l2[number]))
@@ -235,9 +238,6 @@ class Qcow2FileWriter:
                         zstd=self._zstd,
                     ),
                 )
-                size = -(-self._end // CLUSTER_BYTES) * CLUSTER_BYTES
-                if os.fstat(self._fd).st_size < size:
-                    os.ftruncate(self._fd, size)
                 os.fdatasync(self._fd)
         except OSError as exc:
             raise write_failure(self.path, 0, self.size_bytes, exc) from exc
