@@ -20,6 +20,7 @@ from holdfast.disks.digests.book import Book
 from holdfast.disks.digests.journal import Journal
 from holdfast.disks.errors import DisksDiffer, ReadFailed, TargetHasContent, TargetInUse
 from holdfast.disks.readers.rawfile import RawFileReader
+from holdfast.disks.system import files
 from holdfast.disks.writers.rawfile import RawFileWriter
 
 
@@ -27,6 +28,7 @@ from holdfast.disks.writers.rawfile import RawFileWriter
 def _helped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helped, "_WORTH_BYTES", 0)
     monkeypatch.setattr(helped, "can_fork", lambda: request.param)
+    monkeypatch.setattr(files, "_DYING_S", 0.0)  # many runs here are refused
 
 
 def replace(name: str, function: Callable[..., Any]) -> Callable[[], None]:
