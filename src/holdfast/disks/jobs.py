@@ -18,6 +18,7 @@ from holdfast.disks.errors import (
     DiskUsage,
     FormatMismatch,
     HostileImage,
+    ListExists,
     ListMismatch,
     SameDisk,
     TargetHasContent,
@@ -249,9 +250,7 @@ def _open_book(reader: Reader, job: CopyJob) -> Book | None:
         return None
     unfinished = Path(unfinished_path(job.digests)).exists() and Path(journal_path(job.digests)).exists()
     if Path(job.digests).exists() and not job.overwrite:
-        raise ListMismatch(
-            name=job.digests, problem="it is complete already; use --base to go on from it, or --overwrite"
-        )
+        raise ListExists(name=job.digests)
     if not unfinished and not job.overwrite and not job.target.is_url and holds_data(job.target.address):
         raise TargetHasContent(name=job.target.name)
     geometry = _geometry(reader.size_bytes, job.chunk_bytes)
@@ -449,7 +448,7 @@ def digest(
     with tempfile.TemporaryDirectory(prefix="holdfast-digest-") as folder:
         path = digests or str(Path(folder) / "list")
         if digests is not None and Path(digests).exists() and not overwrite:
-            raise ListMismatch(name=digests, problem="it exists; pass --overwrite to make it anew")
+            raise ListExists(name=digests)
         reader = open_reader(source)
         try:
             book = Book.begin(path, _geometry(reader.size_bytes, chunk_bytes), reader.traits.identity, anew=True)

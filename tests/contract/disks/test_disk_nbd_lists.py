@@ -120,6 +120,7 @@ def test_end_of_a_larger_export_is_cleared_also_by_a_copy_that_was_killed(
     file, target = export("t", SIZE + 8 * MIB)
     file.write_bytes(b"old!" * ((SIZE + 8 * MIB) // 4))
     job = CopyJob(Locator(str(source)), target, digests=listed, overwrite=True)
+
     def dying() -> None:
         setattr(_Run, "_clear_tail", lambda *_: os._exit(9))  # noqa: B010 - in a process of its own
         run_copy(job)

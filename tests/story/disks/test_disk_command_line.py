@@ -228,8 +228,9 @@ def test_what_standard_error_does_not_take_changes_nothing(folder: Path, lost: s
 def test_a_terminal_that_is_closed_fails_no_copy(folder: Path) -> None:
     ours, theirs = os.openpty()
     child = subprocess.Popen(
-        [*PROGRAM, "copy", "s.raw", "t.raw", "--limit-rate", "2M"], cwd=folder, stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=theirs, env=ENVIRONMENT | {"TERM": "xterm"}, start_new_session=True,
+        [*PROGRAM, "copy", "s.raw", "t.raw", "--limit-rate", "1M"], cwd=folder, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=theirs, start_new_session=True,
+        env=ENVIRONMENT | {"TERM": "xterm", "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     os.close(theirs)
     shown = b""

@@ -127,7 +127,7 @@ class DigestList:
         pages as they are read."""
         try:
             fd = _locked(path, os.O_RDWR) if writable else opened(path, os.O_RDONLY)
-        except IsADirectoryError as exc:
+        except (IsADirectoryError, DiskNotFound) as exc:
             raise DiskNotFound(kind="digest list", name=path) from exc
         try:
             if writable and os.fstat(fd).st_nlink > 1:

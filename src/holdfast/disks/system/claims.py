@@ -31,9 +31,7 @@ def claim(path: str, lock: Lock = lock_for_writing) -> int:
             fd = opened(path, flags)
         except OSError as exc:
             if exc.errno == errno.EBUSY:
-                raise TargetInUse(
-                    name=path, problem="it is mounted, or another device is built on it"
-                ) from exc
+                raise TargetInUse(name=path, problem="it is mounted, or another device is built on it") from exc
             raise write_failure(path, 0, 0, exc) from exc
         if locked_at(fd, path, lock):
             return fd
