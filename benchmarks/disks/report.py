@@ -69,7 +69,7 @@ _WHY = {
     "are built differently need about the same; a loop of direct reads and writes without digests needs 0.9 (device "
     "at its best) to 1.3 of the fastest peer's time (decision 0024).",
     "incremental": "against only reading: a bare loop that makes the tags in two processes, and is told what has "
-    "changed, is measured beside the others, and already needs more than 1.8 × of only reading (decision 0021).",
+    "changed, is measured beside the others, and by itself needs 1.8 to 2.0 × of only reading (decision 0021).",
     "tracked": "the work is a fifth of a second, and our start-up a quarter of that; without it the loop is slower "
     "than we are, though we also sync list and journal.",
     "huge_disk": "of what depends on the disk's size only the tree above the list can be found in the profile: 0.02 s "
