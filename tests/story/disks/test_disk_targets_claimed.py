@@ -91,6 +91,7 @@ def test_what_was_read_for_a_digest_is_not_taken_for_written(
             broken.setattr(jobs, "copy_disk", stopped)
             with pytest.raises(KeyboardInterrupt):
                 digest(Locator(str(pair.source)), str(pair.listed), chunk_bytes=CHUNK)
+        assert not Path(f"{pair.listed}.unfinished").exists()
 
     pair.run()
 
@@ -275,6 +276,7 @@ def test_content_that_came_to_the_targets_name_is_not_replaced(tmp_path: Path, w
         pair.target.write_bytes(b"precious")
 
     def appear() -> None:
+        assert when == "while it runs", "it was refused before anything was done"
         pair.target.write_bytes(b"precious")
 
     with pytest.raises(TargetHasContent):
