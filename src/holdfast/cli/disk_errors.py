@@ -100,7 +100,16 @@ def _typed(exc: BaseException, given: dict[str, Any]) -> HoldfastError:
         case OSError():
             return _refusal(exc, given)
         case _:
-            return Unexpected(problem=f"{type(exc).__name__}: {exc}")
+            return Unexpected(problem=_without_secrets(f"{type(exc).__name__}: {exc}", given))
+
+
+def _without_secrets(text: str, given: dict[str, Any]) -> str:
+    """Nothing of what stands in the addresses that were given and may not be shown."""
+    for value in given.values():
+        if isinstance(value, str) and shown(value) != value:
+            for part in (value, *value.split("?", 1)[1:]):
+                text = text.replace(part, "…") if part else text
+    return text
 
 
 def _refusal(exc: OSError, given: dict[str, Any]) -> SystemRefused:

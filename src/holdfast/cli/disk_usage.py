@@ -40,10 +40,10 @@ def disk_at(text: str, declared: str | None, name: str) -> Locator:
 
     if text == "-":
         _refuse(name, "only 'holdfast disk convert' reads standard input and writes standard output; ./- is a file")
-    if text.startswith(("nbd://", "nbd+unix://")):
+    if text.startswith(("nbd:/", "nbd+unix:/")):
         if declared not in (None, "nbd"):
             _refuse(name, f"{shown(text)} is an NBD export and not {declared}; leave its format out")
-    elif "://" in text:
+    elif Locator(text).is_url:
         if declared is not None and declared not in _OF_URLS:
             _refuse(
                 name, f"{shown(text)} is a URL, whose bytes are the disk's, and not {declared}; leave its format out"
@@ -63,10 +63,18 @@ def require_list_name(path: str | None, name: str, *, there: bool = False) -> No
         _refuse(name, f"'{path}' looks like an option; a file of that name is written ./{path}")
     if Path(path).is_dir():
         _refuse(name, f"{path or 'an empty name'} is a folder; name a file")
+    _require_path(path, name)
     if there and not Path(path).exists():
         from holdfast.disks.errors import DiskNotFound
 
         raise DiskNotFound(kind="digest list", name=path, field=field_of(name))
+
+
+def _require_path(text: str, name: str) -> None:
+    from holdfast.disks.model.locator import Locator
+
+    if (file := Locator(text)).is_url:
+        _refuse(name, f"{file.name} is a URL; name a file")
 
 
 def require_standard_input(declared: str | None) -> None:

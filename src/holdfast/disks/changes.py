@@ -19,6 +19,8 @@ _MOST_BYTES = 1 << 63  # past any disk: offsets of a file are signed numbers of 
 def read_change_file(path: str) -> ChangeList:
     """`{"since": "…", "now": "…", "extents": [{"start": 0, "end": 65536, "zero": false}, …]}`. Raises DiskUsage for
     anything else, DiskNotFound."""
+    if (file := Locator(path)).is_url:
+        raise DiskUsage(field="changed", problem=f"{file.name} is a URL; name a file")
     try:
         told = json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError as exc:

@@ -551,3 +551,41 @@ def test_every_end_of_the_full_command_line_is_one_document(capsys: pytest.Captu
         patch.setitem(disk_verbs.VERBS, "info", VERBS["info"]._replace(run=interrupt))
         assert main(["disk", "info", "s.raw", "--json"]) == 130
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "verify s.raw --digests {url}",
+        "copy s.raw t.raw --base {url}",
+        "copy s.raw t.raw --digests {url}",
+        "digest s.raw {url}",
+        "copy s.raw t.raw --digests L --changed {url}",
+        "info {url} --from qcow2",
+        "info {url} --from page-blob",
+    ],
+)
+@pytest.mark.parametrize("url", ["https://127.0.0.1:1/d?sig=SECRETSECRET", "https:/127.0.0.1:1/d?sig=SECRETSECRET"])
+def test_addresses_in_the_place_of_files_do_not_tell_their_secret(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str, url: str
+) -> None:
+    monkeypatch.chdir(folder)
+
+    code = main(["disk", *words.format(url=url).split()])
+
+    assert code == 2 if "info" not in words else code != 0
+    assert "SECRET" not in "".join(capsys.readouterr())
+
+
+def test_what_nobody_expected_does_not_tell_the_secret_of_an_address(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url = "https://host/d?sig=SECRETSECRET"
+
+    def broken(**_: object) -> int:
+        raise ValueError(f"cannot split {url}, or sig=SECRETSECRET")
+
+    assert run_verb(VERBS["info"]._replace(run=broken), {"disk": url, "from_": None, "as_json": False}) == 1
+    said = "".join(capsys.readouterr())
+    assert "SECRET" not in said
+    assert "ValueError" in said
