@@ -310,8 +310,8 @@ def _store_stream(target: Locator, kind: str, *, overwrite: bool) -> Report:
         raise SameDisk(name=path)
     require_free(path, overwrite=overwrite)
     unfinished = path + ".unfinished"
-    writer = RawFileWriter(unfinished, 0, fresh=True, final=path, overwrite=overwrite)
     buffer, at, written = Buffer(MIB), 0, 0
+    writer = RawFileWriter(unfinished, 0, fresh=True, final=path, overwrite=overwrite)
     try:
         while count := os.readv(0, [buffer.view]):
             if not is_zero(buffer.address, count):

@@ -311,7 +311,15 @@ def test_a_stopped_conversion_tidies_up_and_says_that_it_starts_over(
 ) -> None:
     unfinished = folder / "x.raw.unfinished"
 
-    code, error = stopped(folder, ["convert", "-", "x.raw"], number, unfinished.exists, stdin=subprocess.PIPE)
+    outlet, inlet = os.pipe()
+    os.write(inlet, b"x" * 4096)
+
+    def at_work() -> bool:
+        return unfinished.exists() and unfinished.stat().st_size > 0
+
+    code, error = stopped(folder, ["convert", "-", "x.raw"], number, at_work, stdin=outlet)
+    os.close(outlet)
+    os.close(inlet)
 
     assert code == exit_code
     assert error["text"].startswith(f"Stopped by {name};")
